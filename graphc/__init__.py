@@ -1,0 +1,14 @@
+"""graphc: a static-graph compiler and executor.
+
+Define a symbolic graph, let passes fuse and prune it, run the compiled program::
+
+    import graphc as gx
+"""
+
+from graphc.interpreter import evaluate
+from graphc.leaves import Variable, constant, placeholder, variable
+from graphc.ops import *
+from graphc.tensor import Tensor
+
+__all__ = ["Tensor", "Variable", "constant", "evaluate", "placeholder", "variable"]
+__version__ = "0.1.0"

@@ -1,0 +1,241 @@
+"""The NumPy interpreter: runs any graph node by node.  It is the truth.
+
+Constant folding, the differential tests, `graphc.evaluate` and debugging all use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.errors import FeedError, GraphcError, GraphError, ShapeError, caller
+from graphc.ir import DimCheck, Graph, Node, topological
+from graphc.lower.rules import Leaf
+from graphc.ops.op import resolve_attrs
+from graphc.tensor import Tensor, TensorLike
+from graphc.types import TensorType
+
+Array = np.ndarray[Any, Any]
+
+
+def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> Any:
+    """Compute tensors with NumPy, without compiling: for debugging and as the reference.
+
+    Parameters
+    ----------
+    outputs : Tensor, list, tuple or dict of Tensor
+        What to compute; the result has the same structure.
+    feeds : mapping of placeholder to array, optional
+        Values of the placeholders that `outputs` depend on.
+
+    Returns
+    -------
+    ndarray, list, tuple or dict of ndarray
+
+    Raises
+    ------
+    FeedError
+        If a feed is missing or does not fit its placeholder.
+
+    Examples
+    --------
+    >>> import graphc as gx, numpy as np
+    >>> x = gx.placeholder("x", shape=("n",), dtype="float64")
+    >>> gx.evaluate(x * 2 + 1, {x: np.array([1.0, 2.0])})
+    array([3., 5.])
+    """
+    flat, rebuild = flatten(outputs)
+    given = {_placeholder(k): v for k, v in (feeds or {}).items()}
+    arrays = {node: np.asarray(v) for node, v in given.items()}
+    for node, array in arrays.items():
+        check_feed(node, array)
+    order = topological([t.node for t in flat])
+    missing = [n for n in order if n.op.name == "placeholder" and n not in arrays]
+    if missing:
+        raise FeedError(
+            f"placeholder {missing[0].name!r} is not fed",
+            expected=f"a value of type {missing[0].type}",
+            given=", ".join(str(n.name) for n in arrays) or "no feeds",
+            where=missing[0].where,
+        )
+    checks = tuple(c for n in order for c in n.checks)
+    sizes = solve_sizes(arrays, checks)
+    values = run_nodes(order, arrays, sizes)
+    return rebuild([values[t.node] for t in flat])
+
+
+def _placeholder(key: object) -> Node:
+    if isinstance(key, Tensor) and key.node.op.name == "placeholder":
+        return key.node
+    raise FeedError("evaluate: a feed's key must be a placeholder", given=repr(key), where=caller())
+
+
+def flatten(structure: Any) -> tuple[list[Tensor], Any]:
+    """Return the Tensors of a nested list, tuple or dict, and a function that rebuilds it."""
+    if isinstance(structure, Tensor):
+        return [structure], lambda values: values[0]
+    if isinstance(structure, Mapping):
+        keys = list(structure)
+        flat, rebuild = flatten([structure[k] for k in keys])
+        return flat, lambda values: dict(zip(keys, rebuild(values), strict=True))
+    if not isinstance(structure, (list, tuple)):
+        raise GraphError(
+            "outputs must be Tensors",
+            expected="a Tensor, or a list, tuple or dict of Tensors",
+            given=type(structure).__name__,
+            where=caller(),
+        )
+    parts = [flatten(item) for item in structure]
+    kind = list if isinstance(structure, list) else tuple
+
+    def rebuild(values: list[Any]) -> Any:
+        at, made = 0, []
+        for items, inner in parts:
+            made.append(inner(values[at : at + len(items)]))
+            at += len(items)
+        return kind(made)
+
+    return [t for items, _ in parts for t in items], rebuild
+
+
+def check_feed(node: Node, array: Array) -> None:
+    """Raise `FeedError` unless the array fits the placeholder in rank, dtype and fixed sizes."""
+    expected = node.type
+    fits = array.dtype == expected.dtype and array.ndim == expected.ndim
+    fixed = zip(expected.shape, array.shape, strict=False)
+    if fits and all(d == n or not isinstance(d, int) for d, n in fixed):
+        return
+    raise FeedError(
+        f"feed of placeholder {node.name!r} does not fit",
+        expected=str(expected),
+        given=str(TensorType(array.shape, array.dtype)),
+        where=node.where,
+    )
+
+
+def solve_sizes(arrays: Mapping[Node, Array], checks: Iterable[DimCheck] = ()) -> dict[str, int]:
+    """Return the size of every named dimension, checking that all feeds agree.
+
+    Raises
+    ------
+    FeedError
+        Naming the feed, the dimension and both sizes.
+    ShapeError
+        If an equality that the graph assumed of symbolic sizes does not hold.
+    """
+    sizes: dict[str, int] = {}
+    source: dict[str, Node] = {}
+    later: list[tuple[Node, dims.Dim, int]] = []
+    for node, array in arrays.items():
+        for d, n in zip(node.type.shape, array.shape, strict=True):
+            if isinstance(d, int):
+                continue
+            name = str(d)
+            if name not in dims.names(d):
+                later.append((node, d, n))
+            elif sizes.setdefault(name, n) != n:
+                raise FeedError(
+                    f"feed of placeholder {node.name!r} disagrees on dimension {name!r}",
+                    expected=f"{sizes[name]} as in {source[name].name!r}",
+                    given=str(n),
+                    where=node.where,
+                )
+            source.setdefault(name, node)
+    for node, d, n in later:
+        unknown = dims.names(d) - sizes.keys()
+        if unknown:
+            raise FeedError(
+                f"dimension {sorted(unknown)[0]!r} of placeholder {node.name!r} cannot be determined",
+                expected="some placeholder with that name alone as a size",
+                given=str(node.type),
+                where=node.where,
+            )
+        if dims.evaluate(d, sizes) != n:
+            raise FeedError(
+                f"feed of placeholder {node.name!r} does not fit",
+                expected=f"{d} = {dims.evaluate(d, sizes)}",
+                given=str(n),
+                where=node.where,
+            )
+    for check in checks:
+        verify_check(check, sizes)
+    return sizes
+
+
+def verify_check(check: DimCheck, sizes: Mapping[str, int]) -> None:
+    """Raise `ShapeError` unless the two dimensions of `check` agree at `sizes`."""
+    left, right = dims.evaluate(check.left, sizes), dims.evaluate(check.right, sizes)
+    if left != right:
+        raise ShapeError(
+            check.why,
+            expected=f"{check.left} == {check.right}",
+            given=f"{left} and {right}",
+            where=check.where,
+        )
+
+
+def run_nodes(order: Iterable[Node], feeds: Mapping[Node, Array], sizes: Mapping[str, int]) -> dict[Node, Array]:
+    """Compute every node of `order` (operands first); variables are read, never written."""
+    values: dict[Node, Array] = dict(feeds)
+    for node in order:
+        if node not in values:
+            values[node] = compute(node, [values[i] for i in node.inputs], sizes)
+    return values
+
+
+def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Array:
+    """Return the value of one node, in exactly the type that its rule promised."""
+    if isinstance(node.op.lowering, Leaf):
+        return leaf_value(node)
+    if node.op.name == "fused":
+        graph: Graph = node.payload
+        return run_nodes(graph.nodes, dict(zip(graph.inputs, operands, strict=True)), sizes)[graph.outputs[0]]
+    with np.errstate(all="ignore"):
+        try:
+            found = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))
+        except GraphcError as error:
+            if error.where is None:
+                raise type(error)(error.what, expected=error.expected, given=error.given, where=node.where) from None
+            raise
+    result = np.asarray(found, node.type.dtype)
+    expected = node.type.concrete(sizes)
+    if result.shape != expected:
+        raise GraphError(
+            f"{node.op.name}: the NumPy meaning disagrees with the type rule",
+            expected=str(expected),
+            given=str(result.shape),
+            where=node.where,
+        )
+    return result
+
+
+def leaf_value(node: Node) -> Array:
+    """Return the value of a variable or constant."""
+    if node.op.name == "variable":
+        with node.payload.lock:
+            copied: Array = node.payload.array.copy()
+        return copied
+    if node.op.name == "constant":
+        array: Array = node.payload.array
+        return array
+    raise FeedError(f"placeholder {node.name!r} is not fed", where=node.where)
+
+
+def run_graph(graph: Graph, feeds: Mapping[Node, Array]) -> tuple[list[Array], list[Array]]:
+    """Interpret a whole graph: returns its outputs and the new values of its updates."""
+    sizes = solve_sizes(feeds, graph.checks)
+    values = run_nodes(graph.nodes, feeds, sizes)
+    return [values[n] for n in graph.outputs], [values[v] for _, v in graph.updates]
+
+
+def iterate(graph: Graph, feeds: Mapping[Node, Array]) -> Iterator[tuple[Node, Array]]:
+    """Yield every node with its value, in order: what a debugger steps through."""
+    sizes = solve_sizes(feeds, graph.checks)
+    values: dict[Node, Array] = dict(feeds)
+    for node in graph.nodes:
+        if node not in values:
+            values[node] = compute(node, [values[i] for i in node.inputs], sizes)
+        yield node, values[node]

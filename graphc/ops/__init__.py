@@ -1,0 +1,4 @@
+"""Every operation, one family a file; each op's knowledge stands together in one object."""
+
+from graphc.ops.arithmetic import *
+from graphc.ops.elementwise import *

@@ -1,0 +1,260 @@
+"""`Op`: everything the system knows about one operation, in one object.
+
+An op's type rule, NumPy meaning, gradient, lowering and samples stand together; making
+an `Op` registers it, and registering enrols it in every table-driven test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Dim, Shape
+from graphc.errors import UNKNOWN, DTypeError, GraphError, ShapeError, Where, caller
+from graphc.ir import Attrs, DimCheck, Node
+from graphc.lower.rules import Lowering
+from graphc.types import DTYPES, DType, TensorType
+
+if TYPE_CHECKING:
+    from graphc.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+Gradients = Sequence["Tensor | None"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call of an op for the table-driven tests.
+
+    Attributes
+    ----------
+    inputs : tuple of ndarray
+        Operands; the tests feed them through placeholders.
+    kwargs : dict
+        Further arguments of the public function.
+    expected : ndarray or callable, optional
+        Result by an independent route, or a function of the inputs that gives it.
+    call : callable, optional
+        Builds the result from Tensors when it is not ``op.api(*inputs, **kwargs)``.
+    differentiable : bool
+        Whether finite differences may be taken here (no kink, no tie nearby).
+    ulp : float
+        Allowed distance between compiled and interpreted result, in units in the last
+        place of the largest magnitude involved.
+    """
+
+    inputs: tuple[Array, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    expected: Array | Callable[..., Any] | None = None
+    call: Callable[..., Tensor] | None = None
+    differentiable: bool = True
+    ulp: float = 8.0
+
+
+@dataclass(frozen=True)
+class ErrorSample:
+    """One call of an op that must fail while the graph is built.
+
+    Attributes
+    ----------
+    build : callable
+        Makes the faulty call.
+    error : type
+        The `GraphcError` subclass it must raise.
+    match : str
+        Text that the message must contain.
+    """
+
+    build: Callable[[], object]
+    error: type[Exception]
+    match: str = ""
+
+
+class Infer:
+    """Handed to a type rule: raises its errors and records what it assumes of sizes."""
+
+    def __init__(self, op: str, where: Where) -> None:
+        self.op = op
+        self.where = where
+        self.checks: list[DimCheck] = []
+
+    def shape_error(self, what: str, expected: object, given: object) -> NoReturn:
+        """Raise a `ShapeError` for this op."""
+        raise ShapeError(f"{self.op}: {what}", expected=str(expected), given=str(given), where=self.where)
+
+    def dtype_error(self, what: str, expected: object, given: object) -> NoReturn:
+        """Raise a `DTypeError` for this op."""
+        raise DTypeError(f"{self.op}: {what}", expected=str(expected), given=str(given), where=self.where)
+
+    def same(self, a: Dim, b: Dim, why: str) -> Dim:
+        """Return the common dimension: equal now, or to be checked at the call."""
+        if a == b:
+            return a
+        if isinstance(a, int) and isinstance(b, int):
+            self.shape_error(why, f"equal sizes ({a})", b)
+        self.checks.append(DimCheck(a, b, f"{self.op}: {why}", self.where))
+        return a if isinstance(a, int) else b if isinstance(b, int) else a
+
+    def broadcast(self, *shapes: Shape) -> Shape:
+        """Return the broadcast shape; a static 1 stretches, a symbolic size never silently does."""
+        rank = max(map(len, shapes), default=0)
+        result: list[Dim] = []
+        for axis in range(rank):
+            column = [s[axis - rank + len(s)] for s in shapes if axis - rank + len(s) >= 0]
+            wide = [d for d in column if d != 1]
+            merged: Dim = wide[0] if wide else 1
+            for other in wide[1:]:
+                if isinstance(merged, int) and isinstance(other, int) and merged != other:
+                    self.shape_error(
+                        "operand shapes do not broadcast",
+                        "sizes that are equal or 1",
+                        " and ".join(_shape_text(s) for s in shapes),
+                    )
+                merged = self.same(merged, other, "operand sizes differ")
+            result.append(merged)
+        return tuple(result)
+
+    def dtype_in(self, dtype: DType, allowed: Sequence[DType], operand: str = "operand") -> None:
+        """Require that `dtype` is one of `allowed`."""
+        if dtype not in allowed:
+            self.dtype_error(f"{operand} has an unsupported dtype", " or ".join(map(str, allowed)), dtype)
+
+    def rank(self, type: TensorType, ndim: int, operand: str = "operand") -> None:
+        """Require that a type has `ndim` dimensions."""
+        if type.ndim != ndim:
+            self.shape_error(f"{operand} has a wrong rank", f"{ndim} dimensions", type)
+
+
+def _shape_text(shape: Shape) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+InferRule = Callable[..., TensorType]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation.
+
+    Parameters
+    ----------
+    name : str
+        Name in printed graphs; unique in the registry.
+    infer : callable
+        ``infer(ctx: Infer, *types, **attrs) -> TensorType``.
+    numpy : callable
+        ``numpy(*arrays, **attrs) -> ndarray``: the meaning, used by the interpreter, by
+        constant folding and by the tests as the truth.  Dimensions in attrs arrive as ints.
+    lowering : Lowering
+        How it becomes a kernel.
+    gradient : callable, optional
+        ``gradient(g, out, *inputs, **attrs) -> sequence of Tensor or None``, one per
+        input, where `g` is the cotangent of the result `out`.  Absent where none exists.
+    api : callable, optional
+        The public function that builds it.
+    samples, errors : callable
+        ``() -> iterable`` of `Sample` and `ErrorSample`.
+    dtypes : sequence of dtype
+        What operands may be; the tests cast the first sample's inputs to each.
+    commutative : bool
+        Whether two operands may be exchanged.
+    cost : int
+        Rough arithmetic per element, in multiplications; fusion weighs recomputation by it.
+    listed : bool
+        Whether it enters the registry; False for ops that users define in place.
+    """
+
+    name: str
+    infer: InferRule
+    numpy: Callable[..., Any]
+    lowering: Lowering
+    gradient: Callable[..., Gradients] | None = None
+    api: Callable[..., Any] | None = None
+    samples: Callable[[], Iterable[Sample]] = lambda: ()
+    errors: Callable[[], Iterable[ErrorSample]] = lambda: ()
+    dtypes: Sequence[DType] = DTYPES
+    commutative: bool = False
+    cost: int = 1
+    listed: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.listed:
+            return
+        if self.name in REGISTRY:
+            raise GraphError(f"op {self.name!r} is registered twice", where=caller())
+        REGISTRY[self.name] = self
+
+    def __call__(self, *inputs: Tensor, name: str | None = None, **attrs: Any) -> Tensor:
+        """Apply the op to Tensors and return the result's handle."""
+        from graphc.tensor import Tensor
+
+        return Tensor(make_node(self, tuple(t.node for t in inputs), attrs, name=name))
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+REGISTRY: dict[str, Op] = {}
+"""Every op by name, in order of definition."""
+
+
+def make_node(
+    op: Op,
+    inputs: tuple[Node, ...],
+    attrs: Mapping[str, Any] | Attrs,
+    *,
+    name: str | None = None,
+    where: Where | None = None,
+    payload: object = None,
+) -> Node:
+    """Apply the op's type rule and return the node.
+
+    `where` defaults to the user's line on the call stack; passes and gradients hand on
+    the line of the node that they derive from.
+    """
+    place = where or _place.get() or caller()
+    frozen = attrs if isinstance(attrs, Attrs) else Attrs(attrs)
+    ctx = Infer(op.name, place)
+    type = op.infer(ctx, *(n.type for n in inputs), **frozen)
+    return Node(op, inputs, frozen, type, name, place, payload, tuple(ctx.checks))
+
+
+def infer(node: Node) -> TensorType:
+    """Return what the op's type rule says of `node` (leaves carry their own type)."""
+    from graphc.lower.rules import Leaf
+
+    if isinstance(node.op.lowering, Leaf):
+        return node.type
+    return node.op.infer(Infer(node.op.name, node.where), *(n.type for n in node.inputs), **node.attrs)
+
+
+_place: ContextVar[Where | None] = ContextVar("graphc_place", default=None)
+
+
+@contextmanager
+def inherit_place(where: Where) -> Iterator[None]:
+    """Let new nodes carry `where` instead of the caller's line."""
+    token = _place.set(where if where is not UNKNOWN else None)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def resolve_attrs(attrs: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return attrs with every symbolic dimension replaced by its size."""
+    return {k: _resolve(v, sizes) for k, v in attrs.items()}
+
+
+def _resolve(value: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(value, dims.SymbolicDim):
+        return dims.evaluate(value, sizes)
+    if isinstance(value, tuple):
+        return tuple(_resolve(v, sizes) for v in value)
+    return value

@@ -1,0 +1,379 @@
+"""Tensor handles: what users compose into a graph.
+
+A `Tensor` wraps a `Node` and adds operators, indexing and NumPy's methods.  It has no
+value; Python control flow on it raises and names the graph's own control flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn, Union
+
+import numpy as np
+
+from graphc.dims import Dim, Shape
+from graphc.errors import ControlFlowError, DTypeError, caller
+from graphc.ir import Node
+from graphc.types import DType, Scalar, TensorType
+
+Array = np.ndarray[Any, Any]
+TensorLike = Union["Tensor", Array, np.generic, Scalar, Sequence[Any]]
+Axes = int | Sequence[int] | None
+
+
+class Tensor:
+    """A value of the graph: a shape, a dtype and how to compute it.
+
+    Tensors come from `graphc.placeholder`, `graphc.variable`, `graphc.constant` and from
+    operations on these.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> x = gx.placeholder("x", shape=("n", 3), dtype="float32")
+    >>> (x * 2).sum(axis=1)
+    <Tensor float32[n]>
+    """
+
+    __slots__ = ("node",)
+    # NumPy arrays on the left hand defer to the Tensor's reflected operators.
+    __array_priority__ = 1000
+    __array_ufunc__ = None
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def type(self) -> TensorType:
+        """Shape and dtype."""
+        return self.node.type
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes, each an int or a symbolic dimension."""
+        return self.node.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.node.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.node.type.ndim
+
+    @property
+    def size(self) -> Dim:
+        """Number of elements."""
+        return self.node.type.size
+
+    @property
+    def name(self) -> str | None:
+        """The user's name for it, if any."""
+        return self.node.name
+
+    def __repr__(self) -> str:
+        label = f" {self.name!r}" if self.name else ""
+        return f"<Tensor{label} {self.type}>"
+
+    # -- what a symbolic value cannot do
+    def _no_value(self, asked: str) -> NoReturn:
+        raise ControlFlowError(
+            f"{asked} of a symbolic Tensor: its value exists only when a program runs",
+            expected="gx.where, gx.cond or gx.while_loop, or gx.evaluate for a value",
+            given=repr(self),
+            where=caller(),
+        )
+
+    def __bool__(self) -> bool:
+        self._no_value("truth value (if, while, and, or, not)")
+
+    def __float__(self) -> float:
+        self._no_value("float()")
+
+    def __int__(self) -> int:
+        self._no_value("int()")
+
+    def __index__(self) -> int:
+        self._no_value("use as a Python index")
+
+    def __len__(self) -> int:
+        first = self.shape[0] if self.shape else None
+        if isinstance(first, int):
+            return first
+        self._no_value("len() with a symbolic first dimension (see .shape)")
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: object = None, copy: object = None) -> Array:
+        self._no_value("conversion to a NumPy array")
+
+    __hash__ = object.__hash__
+
+    # -- operators
+    def __add__(self, other: TensorLike) -> Tensor:
+        return _ops().add(self, other)
+
+    def __radd__(self, other: TensorLike) -> Tensor:
+        return _ops().add(other, self)
+
+    def __sub__(self, other: TensorLike) -> Tensor:
+        return _ops().subtract(self, other)
+
+    def __rsub__(self, other: TensorLike) -> Tensor:
+        return _ops().subtract(other, self)
+
+    def __mul__(self, other: TensorLike) -> Tensor:
+        return _ops().multiply(self, other)
+
+    def __rmul__(self, other: TensorLike) -> Tensor:
+        return _ops().multiply(other, self)
+
+    def __truediv__(self, other: TensorLike) -> Tensor:
+        return _ops().divide(self, other)
+
+    def __rtruediv__(self, other: TensorLike) -> Tensor:
+        return _ops().divide(other, self)
+
+    def __floordiv__(self, other: TensorLike) -> Tensor:
+        return _ops().floor_divide(self, other)
+
+    def __rfloordiv__(self, other: TensorLike) -> Tensor:
+        return _ops().floor_divide(other, self)
+
+    def __mod__(self, other: TensorLike) -> Tensor:
+        return _ops().remainder(self, other)
+
+    def __rmod__(self, other: TensorLike) -> Tensor:
+        return _ops().remainder(other, self)
+
+    def __pow__(self, other: TensorLike) -> Tensor:
+        return _ops().pow(self, other)
+
+    def __rpow__(self, other: TensorLike) -> Tensor:
+        return _ops().pow(other, self)
+
+    def __matmul__(self, other: TensorLike) -> Tensor:
+        return _ops().matmul(self, other)
+
+    def __rmatmul__(self, other: TensorLike) -> Tensor:
+        return _ops().matmul(other, self)
+
+    def __and__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_and(self, other)
+
+    def __rand__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_and(other, self)
+
+    def __or__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_or(self, other)
+
+    def __ror__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_or(other, self)
+
+    def __xor__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_xor(self, other)
+
+    def __rxor__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_xor(other, self)
+
+    def __lshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_right_shift(other, self)
+
+    def __neg__(self) -> Tensor:
+        return _ops().negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return _ops().abs(self)
+
+    def __invert__(self) -> Tensor:
+        return _ops().bitwise_invert(self)
+
+    def __lt__(self, other: TensorLike) -> Tensor:
+        return _ops().less(self, other)
+
+    def __le__(self, other: TensorLike) -> Tensor:
+        return _ops().less_equal(self, other)
+
+    def __gt__(self, other: TensorLike) -> Tensor:
+        return _ops().greater(self, other)
+
+    def __ge__(self, other: TensorLike) -> Tensor:
+        return _ops().greater_equal(self, other)
+
+    def __eq__(self, other: object) -> Any:
+        return _ops().equal(self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _ops().not_equal(self, other)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return _ops().getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise ControlFlowError(
+            "item assignment: a Tensor is a value and never changes",
+            expected="gx.where(mask, a, b), or an update of a variable",
+            given=f"{self!r}[...] = ...",
+            where=caller(),
+        )
+
+    # -- NumPy's methods
+    @property
+    def T(self) -> Tensor:
+        """Transpose: axes reversed."""
+        return _ops().permute_dims(self, tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Tensor:
+        """Matrix transpose: the last two axes exchanged."""
+        return _ops().matrix_transpose(self)
+
+    def astype(self, dtype: object) -> Tensor:
+        """Convert to another dtype."""
+        return _ops().astype(self, dtype)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Give the elements another shape; one size may be -1."""
+        return _ops().reshape(self, _unpack(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Permute the axes; without arguments, reverse them."""
+        order = _unpack(axes) if axes else tuple(reversed(range(self.ndim)))
+        return _ops().permute_dims(self, order)
+
+    def flatten(self) -> Tensor:
+        """Return the elements as one axis."""
+        return _ops().reshape(self, (-1,))
+
+    def squeeze(self, axis: Axes = None) -> Tensor:
+        """Drop axes of size 1."""
+        return _ops().squeeze(self, axis)
+
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Sum over axes."""
+        return _ops().sum(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Multiply over axes."""
+        return _ops().prod(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Average over axes."""
+        return _ops().mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Largest element over axes."""
+        return _ops().max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Smallest element over axes."""
+        return _ops().min(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axes = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """Variance over axes."""
+        return _ops().var(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Axes = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """Standard deviation over axes."""
+        return _ops().std(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def any(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Whether any element is true, over axes."""
+        return _ops().any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Whether all elements are true, over axes."""
+        return _ops().all(self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Position of the largest element along an axis."""
+        return _ops().argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Position of the smallest element along an axis."""
+        return _ops().argmin(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """Cumulative sum along an axis."""
+        return _ops().cumulative_sum(self, axis=axis)
+
+    def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
+        """Limit the elements to an interval."""
+        return _ops().clip(self, min, max)
+
+    def dot(self, other: TensorLike) -> Tensor:
+        """Matrix product."""
+        return _ops().matmul(self, other)
+
+    def take(self, indices: TensorLike, axis: int | None = None) -> Tensor:
+        """Select elements along an axis."""
+        return _ops().take(self, indices, axis=axis)
+
+
+def _ops() -> Any:
+    # Deferred: the ops are written in terms of Tensor.
+    from graphc import ops
+
+    return ops
+
+
+def _unpack(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+
+
+def as_tensor(value: TensorLike, like: DType | None = None) -> Tensor:
+    """Return `value` as a Tensor: arrays become constants, Python scalars take dtype `like`.
+
+    Raises
+    ------
+    DTypeError
+        If the value has no numeric dtype, or a Python integer does not fit `like`.
+    """
+    from graphc.leaves import constant
+
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (bool, int, float)) and like is not None:
+        return constant(_fit(value, like))
+    return constant(value)
+
+
+def _fit(value: Scalar, dtype: DType) -> Array:
+    try:
+        return np.asarray(value, dtype)
+    except OverflowError as error:
+        info = np.iinfo(dtype)
+        raise DTypeError(
+            f"Python integer {value} does not fit {dtype}",
+            expected=f"{info.min} to {info.max}",
+            given=str(value),
+            where=caller(),
+        ) from error
+
+
+def promote(*values: TensorLike) -> tuple[tuple[Tensor, ...], DType]:
+    """Return operands as Tensors and their common dtype by NumPy-2 rules.
+
+    Python scalars are weak: they take part by kind (bool < int < float), not by width.
+    """
+    known = [v if isinstance(v, (bool, int, float)) else as_tensor(v) for v in values]
+    parts = [v.dtype if isinstance(v, Tensor) else v for v in known]
+    dtype = np.result_type(*parts)
+    if all(not isinstance(v, Tensor) for v in known):
+        dtype = np.result_type(*(np.asarray(v) for v in known))
+    return tuple(v if isinstance(v, Tensor) else as_tensor(v, dtype) for v in known), np.dtype(dtype)
