@@ -17,8 +17,17 @@ _ABI_VERSION = 1
 _VECTOR_BYTES = (("avx512f", 64), ("avx", 32), ("sve2", 16), ("neon", 16), ("sse2", 16))
 _WIDEST_VECTORS = {"x86_64": "-prefer-256-bit"}
 # Files whose text reaches every kernel without being part of its source.
-_DEVICE_CODE = ("codegen/mathlib*.py", "codegen/mathlib/*.py", "codegen/tile*.py", "codegen/tile/*.py",
-                "runtime/jit.py", "runtime/device_intrinsics.py", "runtime/target.py")
+_DEVICE_CODE = (
+    "codegen/device*.py",
+    "codegen/mathlib*.py",
+    "codegen/mathlib/*.py",
+    "codegen/tile*.py",
+    "codegen/tile/*.py",
+    "runtime/jit.py",
+    "runtime/device_intrinsics.py",
+    "runtime/numba_frontend.py",
+    "runtime/target.py",
+)
 
 
 @functools.cache

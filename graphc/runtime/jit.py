@@ -1,8 +1,7 @@
-"""Numba as a front end: a kernel's Python text becomes LLVM IR, and `target` makes object code of it.
+"""From a kernel's Python text to object code: Numba lowers it, `target` optimizes and emits it.
 
-This is the only module that imports Numba; it is itself imported only when a kernel is missing
-from every cache. Numba contributes bytecode analysis, type inference and lowering. Its own LLVM
-pipelines, execution engine and runtime are left out: one kernel is one LLVM module, optimized once.
+One kernel is one LLVM module with one public function. Imported only when a kernel is missing from
+every cache; nothing else in graphc reaches Numba.
 """
 
 from __future__ import annotations
@@ -12,34 +11,14 @@ import dis
 import functools
 import importlib
 import math
-from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 from llvmlite import binding as llvm
-from llvmlite import ir
-from numba.core import (
-    callconv,
-    codegen,
-    compiler,
-    cpu,
-    descriptors,
-    dispatcher,
-    externals,
-    fastmathpass,
-    target_extension,
-    typed_passes,
-    types,
-    typing,
-    untyped_passes,
-)
-from numba.core.compiler_machinery import PassManager
-from numba.core.typing import mathdecl
-from numba.core.typing.templates import AbstractTemplate
-from numba.cpython import mathimpl
+from numba.core import types
 
-from graphc.runtime import target
+from graphc.runtime import numba_frontend, target
 from graphc.runtime.device_intrinsics import INTRINSICS
 from graphc.runtime.kernel_source import KernelError, KernelSource
 from graphc.runtime.target import CompiledObject
@@ -63,204 +42,21 @@ _SCALAR_TYPES: dict[str, Any] = {
     "f64": np.float64,
 }
 _BUILTINS = ("abs", "bool", "float", "int", "range")
-_TARGET_NAME = "graphc"
 _BOOL_STORAGE = "uint8"
-_SCALAR_LOWERING = ("numba.cpython.builtins", "numba.cpython.numbers", "numba.cpython.rangeobj")
-_PIPELINE = (
-    untyped_passes.TranslateByteCode,
-    untyped_passes.FixupArgs,
-    untyped_passes.IRProcessing,
-    untyped_passes.ReconstructSSA,
-    typed_passes.NopythonTypeInference,
-    typed_passes.PreLowerStripPhis,
-    typed_passes.IRLegalization,
-    typed_passes.NativeLowering,
-    typed_passes.NoPythonBackend,
-)
-
-
-class _Library(codegen.CodeLibrary):
-    """LLVM IR of one function, unoptimized, and the libraries it calls."""
-
-    def __init__(self, owner: _Codegen, name: str) -> None:
-        super().__init__(owner, name)
-        self.text = ""
-        self.callees: dict[_Library, None] = {}
-        self._module: llvm.ModuleRef | None = None
-
-    def add_linking_library(self, library: _Library) -> None:
-        self.callees[library] = None
-
-    def add_ir_module(self, ir_module: ir.Module) -> None:
-        self.text += str(ir_module)
-
-    def module(self) -> llvm.ModuleRef:
-        """Parsed and simplified once: device functions are linked into many kernels."""
-        if self._module is None:
-            self._module = llvm.parse_assembly(self.text)
-            target.simplify(self._module)
-        return self._module
-
-    def reachable(self) -> Iterator[_Library]:
-        """Every library this one needs, itself excluded, each once."""
-        seen: dict[_Library, None] = {}
-        pending = list(self.callees)
-        while pending:
-            library = pending.pop()
-            if library not in seen:
-                seen[library] = None
-                pending.extend(library.callees)
-        return iter(seen)
-
-    def finalize(self) -> None:
-        self._finalized = True
-
-    def get_function(self, name: str) -> llvm.ValueRef:
-        return self.module().get_function(name)
-
-    def get_llvm_str(self) -> str:
-        return self.text
-
-    def get_asm_str(self) -> str:
-        return target.assembly(self.text)
-
-
-class _Codegen(codegen.Codegen):
-    """Creates libraries; holds no execution engine."""
-
-    _library_class = _Library
-
-    def __init__(self) -> None:
-        self._target_data = target.machine().target_data
-        self._data_layout = str(self._target_data)
-        self._triple = llvm.get_process_triple()
-
-    def _create_empty_module(self, name: str) -> ir.Module:
-        module = ir.Module(name)
-        module.triple = self._triple
-        module.data_layout = self._data_layout
-        return module
-
-    def _add_module(self, module: llvm.ModuleRef) -> None:
-        raise NotImplementedError("kernels are linked by graphc.runtime.linker")
-
-
-class _TargetContext(cpu.CPUContext):
-    """Lowering for the host without Numba's runtime, wrappers, arrays and containers."""
-
-    def init(self) -> None:
-        self.is32bit = False
-        self._internal_codegen = _Codegen()
-        externals.c_math_functions.install(self)
-
-    @functools.cached_property
-    def call_conv(self) -> callconv.CPUCallConv:
-        return callconv.CPUCallConv(self)
-
-    def load_additional_registries(self) -> None:
-        for name in _SCALAR_LOWERING:
-            importlib.import_module(name)  # registers itself in Numba's builtin registry
-        self.install_registry(mathimpl.registry)
-
-    def post_lowering(self, mod: ir.Module, library: _Library) -> None:
-        fastmathpass.rewrite_module(mod, self.fastmath)
-
-    def get_executable(self, library: _Library, fndesc: Any, env: Any) -> None:
-        return None
-
-    def insert_user_function(self, func: Any, fndesc: Any, libs: Any = ()) -> None:
-        if func is not None:  # get_executable above returns None: nothing to call from Python
-            super().insert_user_function(func, fndesc, libs)
-
-
-class _TypingContext(typing.Context):
-    """Type rules for scalars and pointers."""
-
-    def load_additional_registries(self) -> None:
-        self.install_registry(mathdecl.registry)
-
-
-class _Compiler(compiler.CompilerBase):
-    """The few Numba passes that straight loops over raw pointers need."""
-
-    def define_pipelines(self) -> list[PassManager]:
-        passes = PassManager("graphc")
-        for stage in _PIPELINE:
-            passes.add_pass(stage, stage.__name__)
-        passes.finalize()
-        return [passes]
-
-
-class _Target(target_extension.CPU):
-    """Tells Numba's extension points apart: what they register belongs to the contexts below."""
-
-
-class _TargetDescriptor(descriptors.TargetDescriptor):
-    options = cpu.CPUTargetOptions
-
-    @functools.cached_property
-    def typing_context(self) -> _TypingContext:
-        return _TypingContext()
-
-    @functools.cached_property
-    def target_context(self) -> _TargetContext:
-        return _TargetContext(self.typing_context, _TARGET_NAME)
-
-
-class _Dispatcher(dispatcher.Dispatcher):
-    targetdescr = _TargetDescriptor(_TARGET_NAME)
-
-
-target_extension.target_registry[_TARGET_NAME] = _Target
-target_extension.dispatcher_registry[_Target] = _Dispatcher
-
-
-def _flags(fastmath: frozenset[str], *, noalias: bool, inline: bool) -> compiler.Flags:
-    flags = compiler.Flags()
-    flags.fastmath = cpu.FastMathOptions(set(fastmath))
-    flags.noalias = noalias
-    flags.forceinline = inline
-    flags.error_model = "numpy"
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    return flags
-
-
-def _contexts() -> tuple[_TypingContext, _TargetContext]:
-    descriptor = _Dispatcher.targetdescr
-    return descriptor.typing_context, descriptor.target_context
-
-
-def _lower(function: FunctionType, argument_types: tuple[Any, ...], flags: compiler.Flags) -> Any:
-    typing_context, target_context = _contexts()
-    # Without the override Numba would load its whole default target, NumPy and SciPy bindings included.
-    with target_extension.target_override(_TARGET_NAME):
-        return compiler.compile_extra(
-            typing_context, target_context, function, argument_types, None, flags, {}, pipeline_class=_Compiler
-        )
+# Plain Python functions that kernels call by name; each may call others of its own module.
+_DEVICE_MODULES = ("graphc.codegen.mathlib", "graphc.codegen.devicelib")
+# Register tiles, made on demand: intrinsic(name) returns a Numba intrinsic, or None.
+_TILE_MODULE = "graphc.codegen.tile"
 
 
 @functools.cache
 def _device_function(function: FunctionType) -> FunctionType:
-    """Make a plain Python function callable from kernels; compiled per argument types, on demand."""
+    """Make a plain Python function callable from kernels, lowered on demand for each argument type."""
     namespace = {name: _resolve(name, function.__globals__) for name in _global_names(function.__code__)}
     clone = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
-    typing_context, target_context = _contexts()
-    flags = _flags(_DEVICE_FASTMATH, noalias=False, inline=True)
-
-    @functools.cache
-    def specialize(argument_types: tuple[Any, ...]) -> Any:
-        result = _lower(clone, argument_types, flags)
-        target_context.insert_user_function(function, result.fndesc, [result.library])
-        return result.signature
-
-    class DeviceTemplate(AbstractTemplate):
-        key = function
-
-        def generic(self, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
-            return None if kws else specialize(tuple(types.unliteral(arg) for arg in args))
-
-    typing_context.insert_user_function(function, DeviceTemplate)
+    numba_frontend.expose(
+        function, lambda kinds: numba_frontend.lower(clone, kinds, _DEVICE_FASTMATH, noalias=False)
+    )
     return function
 
 
@@ -290,20 +86,22 @@ def _fixed_name(name: str) -> Any:
 
 def _resolve(name: str, scope: dict[str, Any] | None = None) -> Any:
     """Find what a free name of a kernel or of a device function means in native code."""
-    fixed = _fixed_name(name)
-    if fixed is not None:
-        return fixed
-    value = (scope or {}).get(name)
+    value = _fixed_name(name)
     if value is None:
-        value = getattr(_optional_module("graphc.codegen.mathlib"), name, None)
-    if isinstance(value, FunctionType):
-        return _device_function(value)
+        value = (scope or {}).get(name)
     if value is None:
-        tile = _optional_module("graphc.codegen.tile")
-        value = tile.intrinsic(name) if tile is not None else None
+        value = _library_name(name)
     if value is None:
         raise KernelError(f"unknown name {name!r} in kernel code")
-    return value
+    return _device_function(value) if isinstance(value, FunctionType) else value
+
+
+def _library_name(name: str) -> Any:
+    for module in filter(None, map(_optional_module, _DEVICE_MODULES)):
+        if hasattr(module, name):
+            return getattr(module, name)
+    tiles = _optional_module(_TILE_MODULE)
+    return None if tiles is None else tiles.intrinsic(name)
 
 
 def _kernel_function(source: KernelSource) -> FunctionType:
@@ -332,10 +130,10 @@ def _entry_point(source: KernelSource, symbol: str, callee: str) -> str:
     loads: list[str] = []
     arguments: list[str] = []
     for position, (_, kind) in enumerate(source.params):
-        llvm_type = "ptr noalias" if kind.endswith("*") else "i64"
+        llvm_type, attribute = ("ptr", "noalias ") if kind.endswith("*") else ("i64", "")
         loads.append(f"  %slot{position} = getelementptr inbounds i64, ptr %args, i64 {position}")
-        loads.append(f"  %value{position} = load {llvm_type.split()[0]}, ptr %slot{position}, !invariant.load !{{}}")
-        arguments.append(f"{llvm_type} %value{position}")
+        loads.append(f"  %value{position} = load {llvm_type}, ptr %slot{position}")
+        arguments.append(f"{llvm_type} {attribute}%value{position}")
     call = ", ".join(["ptr %result", "ptr %error", *arguments, "i64 %thread", "i64 %threads"])
     return "\n".join(
         [
@@ -358,7 +156,7 @@ def _check_self_contained(module: llvm.ModuleRef, source: KernelSource) -> None:
 
 
 def compile_kernel(source: KernelSource, symbol: str) -> CompiledObject:
-    """Compile one kernel to position-independent object code for the host.
+    r"""Compile one kernel to position-independent object code for the host.
 
     Parameters
     ----------
@@ -374,19 +172,18 @@ def compile_kernel(source: KernelSource, symbol: str) -> CompiledObject:
 
     Examples
     --------
-    >>> code = "def kernel(x, thread, threads):\\n    x[0] = x[1]\\n"
+    >>> code = "def kernel(x, thread, threads):\n    x[0] = x[1]\n"
     >>> compile_kernel(KernelSource("copy", (("x", "int32*"),), code), "copy").symbol
     'copy'
     """
     kernel = _kernel_function(source)
-    argument_types = tuple(_parameter_type(kind) for _, kind in source.params) + (types.int64, types.int64)
+    argument_types = (*(_parameter_type(kind) for _, kind in source.params), types.int64, types.int64)
     try:
-        result = _lower(kernel, argument_types, _flags(_KERNEL_FASTMATH, noalias=True, inline=True))
+        lowered = numba_frontend.lower(kernel, argument_types, _KERNEL_FASTMATH, noalias=True)
     except Exception as error:
         raise KernelError(f"kernel {source.name} does not compile: {error}\n{source.code}") from error
-    library: _Library = result.library
-    module = llvm.parse_assembly(library.text + _entry_point(source, symbol, result.fndesc.llvm_func_name))
-    for callee in library.reachable():
+    module = llvm.parse_assembly(lowered.library.text + _entry_point(source, symbol, lowered.symbol))
+    for callee in lowered.library.reachable():
         module.link_in(callee.module(), preserve=True)
     compiled = target.compile_module(module, symbol)
     _check_self_contained(module, source)
@@ -394,11 +191,11 @@ def compile_kernel(source: KernelSource, symbol: str) -> CompiledObject:
 
 
 def assembly(source: KernelSource, symbol: str) -> str:
-    """Return the host assembly of one kernel, compiling it anew.
+    r"""Return the host assembly of one kernel, compiling it anew.
 
     Examples
     --------
-    >>> code = "def kernel(x, thread, threads):\\n    x[0] = x[1]\\n"
+    >>> code = "def kernel(x, thread, threads):\n    x[0] = x[1]\n"
     >>> "copy" in assembly(KernelSource("copy", (("x", "int32*"),), code), "copy")
     True
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ _compilations = 0
 
 
 def load_kernels(sources: Sequence[KernelSource]) -> list[LoadedKernel]:
-    """Make kernels callable; equal ones are compiled once and share an address.
+    r"""Make kernels callable; equal ones are compiled once and share an address.
 
     Parameters
     ----------
@@ -50,13 +51,13 @@ def load_kernels(sources: Sequence[KernelSource]) -> list[LoadedKernel]:
 
     Examples
     --------
-    >>> code = "def kernel(x, thread, threads):\\n    x[0] = x[1]\\n"
+    >>> code = "def kernel(x, thread, threads):\n    x[0] = x[1]\n"
     >>> first, second = load_kernels([KernelSource(name, (("x", "int64*"),), code) for name in "ab"])
     >>> first.address == second.address
     True
     """
     keyed = [(_key(source), source) for source in sources]
-    _load({key: lambda key=key, source=source: _compile(key, source) for key, source in keyed})
+    _load({key: functools.partial(_compile, key, source) for key, source in keyed})
     return [_loaded[key].kernel for key, _ in keyed]
 
 
@@ -79,7 +80,8 @@ def load_llvm(name: str, text: str, symbol: str) -> LoadedKernel:
     """
     key = hashlib.sha256("\0".join((_fingerprint(), symbol, text)).encode()).hexdigest()
     public = _symbol(name, key)
-    _load({key: lambda: target.compile_text(text.replace(f"@{symbol}(", f"@{public}("), public)})
+    renamed = text.replace(f"@{symbol}(", f"@{public}(")
+    _load({key: functools.partial(target.compile_text, renamed, public)})
     return _loaded[key].kernel
 
 

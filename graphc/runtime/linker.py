@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -16,18 +17,16 @@ __all__ = ["LLVM_LOCK", "link"]
 LLVM_LOCK = threading.RLock()
 
 _addresses: dict[str, int] = {}
-_buffers: list[bytes] = []  # the engine may refer to object code as long as the process lives
+_libraries: list[llvm.orcjit.ResourceTracker] = []  # code lives as long as its tracker: here, the process
 
 
 @functools.cache
-def _engine() -> llvm.ExecutionEngine:
+def _engine() -> llvm.orcjit.LLJIT:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    # llvmlite's memory manager keeps the sections of one object within reach of relative addresses.
-    return llvm.create_mcjit_compiler(
-        llvm.parse_assembly(""), target.create_target_machine(opt=0, jit=True), use_lmm=True
-    )
+    # JITLink maps the sections of one object side by side, so relative addresses reach however much
+    # memory the process holds; for COFF it is incomplete.
+    return llvm.create_lljit_compiler(use_jit_link=sys.platform != "win32")
 
 
 def link(objects: Mapping[str, bytes]) -> dict[str, int]:
@@ -44,6 +43,11 @@ def link(objects: Mapping[str, bytes]) -> dict[str, int]:
     dict of str to int
         Address of every symbol.
 
+    Raises
+    ------
+    RuntimeError
+        If an object is malformed or needs a symbol that the process lacks.
+
     Examples
     --------
     >>> link({})
@@ -57,13 +61,12 @@ def link(objects: Mapping[str, bytes]) -> dict[str, int]:
 
 
 def _load(objects: Mapping[str, bytes]) -> None:
-    engine = _engine()
-    for content in objects.values():
-        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(content))
-        _buffers.append(content)
-    engine.finalize_object()
-    for symbol in objects:
-        _addresses[symbol] = engine.get_function_address(symbol)
+    builder = llvm.JITLibraryBuilder().add_current_process()
+    for symbol, content in objects.items():
+        builder.add_object_img(content).export_symbol(symbol)
+    library = builder.link(_engine(), f"graphc{len(_libraries)}")
+    _libraries.append(library)
+    _addresses.update({symbol: library[symbol] for symbol in objects})
 
 
 if hasattr(os, "register_at_fork"):
