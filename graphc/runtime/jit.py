@@ -106,7 +106,10 @@ def _library_name(name: str) -> Any:
 
 def _kernel_function(source: KernelSource) -> FunctionType:
     namespace: dict[str, Any] = {"__builtins__": {}}
-    exec(compile(source.code, f"<kernel {source.name}>", "exec"), namespace)
+    try:
+        exec(compile(source.code, f"<kernel {source.name}>", "exec"), namespace)
+    except SyntaxError as error:
+        raise KernelError(f"kernel {source.name} is not Python: {error}\n{source.code}") from error
     kernel = namespace.get("kernel")
     if not isinstance(kernel, FunctionType):
         raise KernelError(f"kernel {source.name}: the code does not define kernel()")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ __all__ = ["LLVM_LOCK", "link"]
 LLVM_LOCK = threading.RLock()
 
 _addresses: dict[str, int] = {}
+_numbers = itertools.count()  # a failed link uses up its name, too
 _libraries: list[llvm.orcjit.ResourceTracker] = []  # code lives as long as its tracker: here, the process
 
 
@@ -64,7 +66,7 @@ def _load(objects: Mapping[str, bytes]) -> None:
     builder = llvm.JITLibraryBuilder().add_current_process()
     for symbol, content in objects.items():
         builder.add_object_img(content).export_symbol(symbol)
-    library = builder.link(_engine(), f"graphc{len(_libraries)}")
+    library = builder.link(_engine(), f"graphc{next(_numbers)}")
     _libraries.append(library)
     _addresses.update({symbol: library[symbol] for symbol in objects})
 

@@ -225,13 +225,10 @@ def lower(
     noalias : bool
         Whether pointer arguments never overlap.
     """
-    typing_context, target_context = _contexts()
-    pipeline = _Compiler(
-        typing_context, target_context, None, argument_types, None, _flags(fastmath, noalias=noalias), {}
-    )
     # Without the override Numba would load its whole default target, NumPy and SciPy bindings included.
     with target_extension.target_override(_TARGET_NAME):
-        result = pipeline.compile_extra(function)
+        flags = _flags(fastmath, noalias=noalias)
+        result = _Compiler(*_contexts(), None, argument_types, None, flags, {}).compile_extra(function)
     return Lowered(result.library, result.fndesc.llvm_func_name, result.signature, result.fndesc)
 
 
