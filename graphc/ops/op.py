@@ -245,6 +245,24 @@ def inherit_place(where: Where) -> Iterator[None]:
         _place.reset(token)
 
 
+def expand(node: Node) -> Node:
+    """Return what a node of a composite op stands for, as a graph of other ops.
+
+    Raises
+    ------
+    GraphError
+        If the op does not lower by `Expand`.
+    """
+    from graphc.lower.rules import Expand
+    from graphc.tensor import Tensor
+
+    if not isinstance(node.op.lowering, Expand):
+        raise GraphError(f"{node.op.name} has no expansion", where=node.where)
+    with inherit_place(node.where):
+        result: Tensor = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
+    return result.node
+
+
 def resolve_attrs(attrs: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
     """Return attrs with every symbolic dimension replaced by its size."""
     return {k: _resolve(v, sizes) for k, v in attrs.items()}
