@@ -1,0 +1,1 @@
+"""A static-graph compiler for NumPy arrays."""
