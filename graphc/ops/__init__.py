@@ -1,4 +1,8 @@
 """Every operation, one family a file; each op's knowledge stands together in one object."""
 
 from graphc.ops.arithmetic import *
+from graphc.ops.counting import *
 from graphc.ops.elementwise import *
+from graphc.ops.extrema import *
+from graphc.ops.reductions import *
+from graphc.ops.statistics import *
