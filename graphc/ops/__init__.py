@@ -2,3 +2,6 @@
 
 from graphc.ops.arithmetic import *
 from graphc.ops.elementwise import *
+from graphc.ops.shape import *
+from graphc.ops.joining import *
+from graphc.ops.slicing import *
