@@ -2,3 +2,4 @@
 
 from graphc.ops.arithmetic import *
 from graphc.ops.elementwise import *
+from graphc.ops.linalg import *
