@@ -1,4 +1,4 @@
-"""Products that contract axes: matmul, outer, tensordot, vecdot."""
+"""The matrix product."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from graphc.errors import DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Contract, Contraction, Index, Site
-from graphc.ops.elementwise import astype, unbroadcast
+from graphc.ops.contraction import Labels, contract_pair
+from graphc.ops.elementwise import astype
 from graphc.ops.op import Array, ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, promote
 from graphc.types import NUMERIC, TensorType
@@ -25,7 +26,9 @@ def _matrix(shape: Shape, transpose: bool) -> tuple[Dim, Dim]:
     return (shape[-1], shape[-2]) if transpose else (shape[-2], shape[-1])
 
 
-def _matmul_rule(ctx: Infer, a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -> TensorType:
+def _matmul_rule(
+    ctx: Infer, a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool
+) -> TensorType:
     ctx.dtype_in(a.dtype, NUMERIC, "operand 0")
     ctx.dtype_in(b.dtype, NUMERIC, "operand 1")
     if a.dtype != b.dtype:
@@ -85,10 +88,40 @@ def _matmul_lower(site: Site) -> Contraction:
 def _matmul_gradient(
     g: Tensor, out: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool
 ) -> Gradients:
-    # With A, B the operands as the product sees them: dA = g @ B^T, dB = A^T @ g; a flag swaps and transposes.
+    # With A, B the operands as the product sees them: dA = g @ B^T and dB = A^T @ g,
+    # transposed once more where the operand is stored transposed.
+    if not (_fills_stack(a, g) and _fills_stack(b, g)):
+        return _summed_adjoints(g, a, b, transpose_a, transpose_b)
     da = _product(b, g, transpose_b, True) if transpose_a else _product(g, b, False, not transpose_b)
     db = _product(g, a, True, transpose_a) if transpose_b else _product(a, g, not transpose_a, False)
-    return [unbroadcast(da, a), unbroadcast(db, b)]
+    return [_shaped(da, a.shape), _shaped(db, b.shape)]
+
+
+def _fills_stack(x: Tensor, g: Tensor) -> bool:
+    """Tell whether no axis of `x` was stretched to the stack of the product `g`."""
+    stretched = (d == 1 and n != 1 for d, n in zip(x.shape[:-2], g.shape[:-2], strict=False))
+    return x.ndim == g.ndim and not any(stretched)
+
+
+def _summed_adjoints(g: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> Gradients:
+    """Return both adjoints with the stretched stack axes among the contracted ones, so none is stored."""
+    row, col, inner = g.ndim - 2, g.ndim - 1, g.ndim
+    of_g = _without_ones(g, g.ndim, (row, col))
+    of_a = _without_ones(a, g.ndim, (inner, row) if transpose_a else (row, inner))
+    of_b = _without_ones(b, g.ndim, (col, inner) if transpose_b else (inner, col))
+    da, db = contract_pair(*of_g, *of_b, of_a[0]), contract_pair(*of_a, *of_g, of_b[0])
+    return [_shaped(da, a.shape), _shaped(db, b.shape)]
+
+
+def _without_ones(x: Tensor, rank: int, matrix: Labels) -> tuple[Labels, Tensor]:
+    """Label the axes of `x` like those of the product, dropping stack axes of size 1."""
+    stack = [(rank - x.ndim + axis, d) for axis, d in enumerate(x.shape[:-2]) if d != 1]
+    shape = (*(d for _, d in stack), *x.shape[-2:])
+    return (*(label for label, _ in stack), *matrix), _shaped(x, shape)
+
+
+def _shaped(x: Tensor, shape: Shape) -> Tensor:
+    return x if x.shape == shape else x.reshape(shape)
 
 
 def _product(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> Tensor:
@@ -119,9 +152,10 @@ def _matmul_samples() -> Iterable[Sample]:
     for flags in ((True, False), (False, True), (True, True)):
         a, b = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4, 5))
         stored = (a.swapaxes(1, 2) if flags[0] else a, b.swapaxes(1, 2) if flags[1] else b)
-        yield Sample(
-            stored, dict(zip(("transpose_a", "transpose_b"), flags, strict=True)), expected=np.matmul(a, b)
-        )
+        kwargs = dict(zip(("transpose_a", "transpose_b"), flags, strict=True))
+        yield Sample(stored, kwargs, expected=np.matmul(a, b))
+        yield Sample((stored[0][:1], stored[1]), kwargs, expected=np.matmul(a[:1], b))
+        yield Sample((stored[0], stored[1][0]), kwargs, expected=np.matmul(a, b[0]))
     for dtype in NUMERIC:
         a, b = (rng.integers(0, 100, s).astype(dtype) for s in ((3, 7), (7, 2)))
         yield Sample((a, b), expected=np.matmul(a, b))
