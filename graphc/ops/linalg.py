@@ -90,11 +90,15 @@ def _matmul_gradient(
 ) -> Gradients:
     # With A, B the operands as the product sees them: dA = g @ B^T and dB = A^T @ g,
     # transposed once more where the operand is stored transposed.
-    if not (_fills_stack(a, g) and _fills_stack(b, g)):
-        return _summed_adjoints(g, a, b, transpose_a, transpose_b)
     da = _product(b, g, transpose_b, True) if transpose_a else _product(g, b, False, not transpose_b)
     db = _product(g, a, True, transpose_a) if transpose_b else _product(a, g, not transpose_a, False)
-    return [_shaped(da, a.shape), _shaped(db, b.shape)]
+    if _fills_stack(a, g) and _fills_stack(b, g):
+        return [_shaped(da, a.shape), _shaped(db, b.shape)]
+    summed_a, summed_b = _summed_adjoints(g, a, b, transpose_a, transpose_b)
+    return [
+        _shaped(da if _fills_stack(a, g) else summed_a, a.shape),
+        _shaped(db if _fills_stack(b, g) else summed_b, b.shape),
+    ]
 
 
 def _fills_stack(x: Tensor, g: Tensor) -> bool:
@@ -103,14 +107,13 @@ def _fills_stack(x: Tensor, g: Tensor) -> bool:
     return x.ndim == g.ndim and not any(stretched)
 
 
-def _summed_adjoints(g: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> Gradients:
+def _summed_adjoints(g: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> list[Tensor]:
     """Return both adjoints with the stretched stack axes among the contracted ones, so none is stored."""
     row, col, inner = g.ndim - 2, g.ndim - 1, g.ndim
     of_g = _without_ones(g, g.ndim, (row, col))
     of_a = _without_ones(a, g.ndim, (inner, row) if transpose_a else (row, inner))
     of_b = _without_ones(b, g.ndim, (col, inner) if transpose_b else (inner, col))
-    da, db = contract_pair(*of_g, *of_b, of_a[0]), contract_pair(*of_a, *of_g, of_b[0])
-    return [_shaped(da, a.shape), _shaped(db, b.shape)]
+    return [contract_pair(*of_g, *of_b, of_a[0]), contract_pair(*of_a, *of_g, of_b[0])]
 
 
 def _without_ones(x: Tensor, rank: int, matrix: Labels) -> tuple[Labels, Tensor]:
