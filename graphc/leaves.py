@@ -148,6 +148,10 @@ def _array(value: Any, owner: str) -> Array:
 
 
 # ------------------------------------------------------------------- variables
+# One lock for all variables: a program's updates land together, so readers must see all or none.
+STATE_LOCK = threading.RLock()
+
+
 class Storage:
     """The memory of a variable: one C-contiguous, 64-byte aligned array that never moves.
 
@@ -162,7 +166,7 @@ class Storage:
         start = -raw.ctypes.data % 64
         self.array: Array = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
         self.array[...] = value
-        self.lock = threading.RLock()
+        self.lock = STATE_LOCK
         self.trainable = trainable
         # Weak, so that dropping the last handle and node frees the memory at once.
         self.handle: weakref.ref[Variable] | None = None
