@@ -56,6 +56,14 @@ from graphc.codegen.mathlib.logarithm import (
     softplus_f32,
     softplus_f64,
 )
+from graphc.codegen.mathlib.trigonometric import (
+    cos_f32,
+    cos_f64,
+    sin_f32,
+    sin_f64,
+    tan_f32,
+    tan_f64,
+)
 
 __all__ = [
     "acosh_f32",
@@ -64,6 +72,8 @@ __all__ = [
     "asinh_f64",
     "atanh_f32",
     "atanh_f64",
+    "cos_f32",
+    "cos_f64",
     "cosh_f32",
     "cosh_f64",
     "erf_f32",
@@ -86,10 +96,14 @@ __all__ = [
     "logaddexp_f64",
     "sigmoid_f32",
     "sigmoid_f64",
+    "sin_f32",
+    "sin_f64",
     "sinh_f32",
     "sinh_f64",
     "softplus_f32",
     "softplus_f64",
+    "tan_f32",
+    "tan_f64",
     "tanh_f32",
     "tanh_f64",
 ]
