@@ -36,6 +36,16 @@ from graphc.codegen.mathlib.exponential import (
     tanh_f32,
     tanh_f64,
 )
+from graphc.codegen.mathlib.inverse_trigonometric import (
+    acos_f32,
+    acos_f64,
+    asin_f32,
+    asin_f64,
+    atan2_f32,
+    atan2_f64,
+    atan_f32,
+    atan_f64,
+)
 from graphc.codegen.mathlib.logarithm import (
     acosh_f32,
     acosh_f64,
@@ -66,10 +76,18 @@ from graphc.codegen.mathlib.trigonometric import (
 )
 
 __all__ = [
+    "acos_f32",
+    "acos_f64",
     "acosh_f32",
     "acosh_f64",
+    "asin_f32",
+    "asin_f64",
     "asinh_f32",
     "asinh_f64",
+    "atan2_f32",
+    "atan2_f64",
+    "atan_f32",
+    "atan_f64",
     "atanh_f32",
     "atanh_f64",
     "cos_f32",

@@ -1,8 +1,8 @@
 """Reduction of an angle to a fraction of half a turn, for any finite argument.
 
-x/pi modulo 2 is computed from a window of the binary digits of 1/pi: digits so high that their product with x
-is a multiple of 2 are left out, digits so low that they cannot matter too (M. H. Payne, R. N. Hanek, "Radian
-reduction for trigonometric functions", 1983). The window is chosen by selects, so huge arguments cost no branch.
+x/pi modulo 2 is computed from a window of the binary digits of 1/pi: digits so high that their product with
+x is a multiple of 2 are left out, and digits so low that they cannot matter (M. H. Payne, R. N. Hanek,
+"Radian reduction for trigonometric functions", 1983). The window is chosen by selects: no branch, no table.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ONE_WORD = f64(2.0**-53)
 
 
 def half_turns_f32(x: f32, quarter: f64) -> tuple[f64, f64]:
-    """Return x/pi + quarter as a fraction of at most about 1/2 and the whole number that was taken off, modulo 2.
+    """Return x/pi + quarter as a fraction of at most about 1/2 and, modulo 2, the whole number taken off.
 
     >>> half_turns_f32(f32(3), f64(0))
     (np.float64(-0.0450703414486279), np.float64(1.0))
@@ -200,8 +200,8 @@ def half_turns_f64(x: f64, quarter: f64) -> tuple[f64, f64, f64]:
     second, second_error = two_sum(modulo_2(e1), modulo_2(p2))
     third, third_error = two_sum(e2, p3)
     fourth, fourth_error = two_sum(e3, p4)
-    # From here on the largest terms come first, and whole numbers go as soon as they appear: what is left after a
-    # cancellation is then exact.
+    # From here on the largest terms come first, and whole numbers go as soon as they appear: what is left
+    # after a cancellation is then exact.
     total, low = two_sum(modulo_2(p1), second)
     whole = rint_f64(total)
     total, error = two_sum(total - whole, quarter)

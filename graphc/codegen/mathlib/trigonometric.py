@@ -1,8 +1,8 @@
 """Sine, cosine and tangent.
 
-The sine of r = f*pi, |f| <= 1/2, is one polynomial; cos(x) is sin(x + pi/2), where the quarter turn is added after
-the reduction and so costs no accuracy. float32 works in float64 from the reduction on: it is exact enough without
-compensation.
+The argument becomes f*pi with |f| <= 1/2. cos(x) is sin(x + pi/2): the quarter turn is added to f and costs
+no accuracy. float32 works in float64 from the reduction on, where one polynomial serves the whole range of f;
+float64 carries f in two parts and uses a sine and a cosine polynomial for |f| <= 1/4.
 """
 
 from __future__ import annotations
