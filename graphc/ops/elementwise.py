@@ -7,6 +7,7 @@ inserts the conversions, so rules, gradients and lowerings see one dtype only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -283,7 +284,7 @@ def _dtype_errors(
     refused = [d for d in (BOOL, INT64, FLOAT64) if operand_dtype(d, dtypes, bools) not in dtypes]
     for dtype in refused:
         values = (np.ones(3, dtype),) * arity
-        yield ErrorSample(lambda values=values: function(*values), DTypeError, "unsupported dtype")
+        yield ErrorSample(partial(function, *values), DTypeError, "unsupported dtype")
 
 
 # ------------------------------------------------------------------ conversion
