@@ -88,13 +88,13 @@ def elementwise_op(
     def result(operand: DType) -> DType:
         return operand if target is None else target
 
-    backward = _checked(name, stretched(_counted(name, gradient)))
+    backward = stretched(_counted(name, gradient))
     if scalar is None:
         rule = broadcast_rule(allowed, result)
         op = Op(name, rule, numpy, Callback(), backward, dtypes=allowed, cost=cost, listed=False)
     else:
         op = elementwise.elementwise_op(
-            name, numpy, scalar, dtypes=allowed, result=result, gradient=backward, cost=cost, listed=False
+            name, numpy, scalar, dtypes=allowed, result=result, gradient=_counted(name, gradient), cost=cost, listed=False
         )
 
     def apply(*inputs: TensorLike) -> Tensor:
@@ -162,7 +162,7 @@ def custom_op(
             return TensorType(tuple(found[0]), as_dtype(found[1]))
         ctx.shape_error("infer returned no type", "a TensorType or a pair (shape, dtype)", repr(found))
 
-    op = Op(name, rule, numpy, Callback(), _checked(name, _counted(name, gradient)), listed=False)
+    op = Op(name, rule, numpy, Callback(), _counted(name, gradient), listed=False)
 
     def apply(*inputs: TensorLike, **attrs: Any) -> Tensor:
         return op(*(as_tensor(x) for x in inputs), **attrs)
@@ -200,30 +200,6 @@ def _parts(name: str, found: Any, count: int) -> list[Tensor | None]:
         given=repr(found),
         where=caller(),
     )
-
-
-def _checked(name: str, gradient: Callable[..., Gradients] | None) -> Callable[..., Gradients] | None:
-    """Return the user's gradient, requiring exactly the types of the inputs."""
-    if gradient is None:
-        return None
-
-    def backward(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
-        parts = gradient(g, out, *inputs, **attrs)
-        _require_types(name, parts, inputs)
-        return parts
-
-    return backward
-
-
-def _require_types(name: str, parts: Gradients, inputs: Sequence[Tensor]) -> None:
-    for i, (part, operand) in enumerate(zip(parts, inputs, strict=True)):
-        if part is not None and part.type != operand.type:
-            raise GradientError(
-                f"{name}: the gradient of operand {i} has another type than the operand",
-                expected=str(operand.type),
-                given=str(part.type),
-                where=caller(),
-            )
 
 
 # ------------------------------------------------------------ custom gradients
@@ -284,8 +260,6 @@ def custom_gradient(fn: Callable[..., tuple[Tensor, Vjp]]) -> Function:
 def _own_gradient(name: str, vjp: Vjp) -> Op:
     # Each use has its own op: the rule closes over the tensors of that use.
     def backward(g: Tensor, out: Tensor, value: Tensor, *inputs: Tensor) -> Gradients:
-        parts = _parts(name, vjp(g), len(inputs))
-        _require_types(name, parts, inputs)
-        return [None, *parts]
+        return [None, *_parts(name, vjp(g), len(inputs))]
 
     return Op("custom_gradient", first_type, first_value, Alias(), backward, listed=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -78,10 +79,11 @@ def _example_lines(
     with np.errstate(all="ignore"):
         shown = repr(np.asarray(numpy(*values)))
     listed = ", ".join(str(v.tolist()) for v in values)
+    literal = re.sub("inf|nan", r"np.\g<0>", listed)
     return [
         "Examples",
         "--------",
-        ">>> import graphc as gx",
-        f">>> gx.evaluate(gx.{name}({listed}))",
+        ">>> import graphc as gx" if literal == listed else ">>> import graphc as gx, numpy as np",
+        f">>> gx.evaluate(gx.{name}({literal}))",
         shown,
     ]
