@@ -2,6 +2,7 @@
 
 from graphc.ops.arithmetic import *
 from graphc.ops.counting import *
+from graphc.ops.cumulative import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
 from graphc.ops.reductions import *
