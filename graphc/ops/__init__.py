@@ -6,4 +6,5 @@ from graphc.ops.cumulative import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
 from graphc.ops.reductions import *
+from graphc.ops.sorting import *
 from graphc.ops.statistics import *
