@@ -5,6 +5,8 @@ from graphc.ops.counting import *
 from graphc.ops.cumulative import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
+from graphc.ops.norms import *
 from graphc.ops.reductions import *
+from graphc.ops.softmax import *
 from graphc.ops.sorting import *
 from graphc.ops.statistics import *
