@@ -4,6 +4,7 @@ from graphc.ops.activations import *
 from graphc.ops.arithmetic import *
 from graphc.ops.counting import *
 from graphc.ops.custom import *
+from graphc.ops.cumulative import *
 from graphc.ops.einsum import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
@@ -14,10 +15,13 @@ from graphc.ops.linear_units import *
 from graphc.ops.logic import *
 from graphc.ops.markers import *
 from graphc.ops.power import *
+from graphc.ops.norms import *
 from graphc.ops.products import *
 from graphc.ops.random import *
 from graphc.ops.reductions import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *
+from graphc.ops.softmax import *
+from graphc.ops.sorting import *
 from graphc.ops.statistics import *
