@@ -25,3 +25,16 @@ from graphc.ops.slicing import *
 from graphc.ops.softmax import *
 from graphc.ops.sorting import *
 from graphc.ops.statistics import *
+from graphc.ops.along_axis import *
+from graphc.ops.arithmetic import *
+from graphc.ops.creation import *
+from graphc.ops.elementwise import *
+from graphc.ops.getitem import *
+from graphc.ops.indexing import *
+from graphc.ops.joining import *
+from graphc.ops.padding import *
+from graphc.ops.ranges import *
+from graphc.ops.refused import *
+from graphc.ops.shape import *
+from graphc.ops.slicing import *
+from graphc.ops.transpose import *
