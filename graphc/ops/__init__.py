@@ -5,6 +5,7 @@ from graphc.ops.arithmetic import *
 from graphc.ops.counting import *
 from graphc.ops.custom import *
 from graphc.ops.cumulative import *
+from graphc.ops.convolution import *
 from graphc.ops.einsum import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
