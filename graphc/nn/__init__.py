@@ -1,0 +1,67 @@
+"""Neural networks: layers that own variables, losses, initializers."""
+
+from graphc.nn import initializers
+from graphc.nn.convolution import Conv1d, Conv2d, Conv3d
+from graphc.nn.dense import Dense, DropConnect, Embedding
+from graphc.nn.dropout import Dropout, drop_connect, dropout
+from graphc.nn.layer import Activation, Flatten, Layer, Sequential
+from graphc.nn.normalization import BatchNorm, LayerNorm
+from graphc.nn.pooling import (
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from graphc.ops.losses import (
+    elastic_penalty,
+    huber,
+    kl_divergence,
+    l1,
+    l1_penalty,
+    l2_penalty,
+    mse,
+    multiclass_hinge,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+
+__all__ = [
+    "Activation",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "BatchNorm",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Dense",
+    "DropConnect",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "Layer",
+    "LayerNorm",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Sequential",
+    "drop_connect",
+    "dropout",
+    "elastic_penalty",
+    "huber",
+    "initializers",
+    "kl_divergence",
+    "l1",
+    "l1_penalty",
+    "l2_penalty",
+    "mse",
+    "multiclass_hinge",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+]
