@@ -214,9 +214,9 @@ def test_device_functions_call_each_other(monkeypatch):
 
     library = types.ModuleType("graphc.codegen.devicelib")
     text = """
-HALF = 0.5
+HALF, ONES = 0.5, (1.0, 1.0)
 def inner(x, a):
-    return x * a + f32(HALF)
+    return x * a * f32(ONES[0]) + f32(HALF)
 def outer(x):
     y = inner(x, f32(2.0)) if x > f32(0.0) else x
     return inner(y, fma_f32(x, x, f32(1.0))) + f32(floor(y))

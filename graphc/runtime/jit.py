@@ -41,7 +41,7 @@ _SCALAR_TYPES: dict[str, Any] = {
     "f32": np.float32,
     "f64": np.float64,
 }
-_BUILTINS = ("abs", "bool", "float", "int", "range")
+_BUILTINS = ("abs", "bool", "float", "int", "len", "range")
 _BOOL_STORAGE = "uint8"
 # Plain Python functions that kernels call by name; each may call others of its own module.
 _DEVICE_MODULES = ("graphc.codegen.mathlib", "graphc.codegen.devicelib")

@@ -41,7 +41,12 @@ from graphc.runtime import target
 __all__ = ["Lowered", "expose", "lower"]
 
 _TARGET_NAME = "graphc"
-_SCALAR_LOWERING = ("numba.cpython.builtins", "numba.cpython.numbers", "numba.cpython.rangeobj")
+_SCALAR_LOWERING = (
+    "numba.cpython.builtins",
+    "numba.cpython.numbers",
+    "numba.cpython.rangeobj",
+    "numba.cpython.tupleobj",
+)
 _PIPELINE = (
     untyped_passes.TranslateByteCode,
     untyped_passes.FixupArgs,
