@@ -16,18 +16,6 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
-from graphc.ops.losses import (
-    elastic_penalty,
-    huber,
-    kl_divergence,
-    l1,
-    l1_penalty,
-    l2_penalty,
-    mse,
-    multiclass_hinge,
-    sigmoid_cross_entropy,
-    softmax_cross_entropy,
-)
 
 __all__ = [
     "Activation",
@@ -53,15 +41,5 @@ __all__ = [
     "Sequential",
     "drop_connect",
     "dropout",
-    "elastic_penalty",
-    "huber",
     "initializers",
-    "kl_divergence",
-    "l1",
-    "l1_penalty",
-    "l2_penalty",
-    "mse",
-    "multiclass_hinge",
-    "sigmoid_cross_entropy",
-    "softmax_cross_entropy",
 ]
