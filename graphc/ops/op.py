@@ -18,7 +18,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, DimCheck, Node
-from graphc.lower.rules import Lowering
+from graphc.lower.rules import Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
@@ -226,10 +226,8 @@ def make_node(
 
 
 def infer(node: Node) -> TensorType:
-    """Return what the op's type rule says of `node` (leaves carry their own type)."""
-    from graphc.lower.rules import Leaf
-
-    if isinstance(node.op.lowering, Leaf):
+    """Return what the op's type rule says of `node` (leaves and fused nodes carry their own type)."""
+    if isinstance(node.op.lowering, (Leaf, Fused)):
         return node.type
     return node.op.infer(Infer(node.op.name, node.where), *(n.type for n in node.inputs), **node.attrs)
 
