@@ -282,8 +282,9 @@ def _roll_axis(t: Tensor, axis: int, shift: int) -> Tensor:
     from graphc.ops.joining import concat
 
     n = t.shape[axis]
-    # The remainder may exceed a size of 0, which floordiv leaves undivided.
-    tail = dims.minimum(shift - dims.floordiv(shift, n) * n, n) if n != 0 else 0
+    remainder = shift - dims.floordiv(shift, n) * n if n != 0 else 0
+    # At run time a size of 0 leaves the shift undivided.
+    tail = dims.maximum(dims.minimum(remainder, n), 0)
     if tail == 0:
         return t
     starts, sizes = [0] * t.ndim, list(t.shape)
