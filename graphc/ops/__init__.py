@@ -4,6 +4,7 @@ from graphc.ops.activations import *
 from graphc.ops.arithmetic import *
 from graphc.ops.counting import *
 from graphc.ops.creation import *
+from graphc.ops.cumulative import *
 from graphc.ops.custom import *
 from graphc.ops.einsum import *
 from graphc.ops.elementwise import *
@@ -22,4 +23,5 @@ from graphc.ops.refused import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *
+from graphc.ops.sorting import *
 from graphc.ops.statistics import *
