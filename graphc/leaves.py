@@ -16,7 +16,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Leaf
-from graphc.ops.op import Op
+from graphc.ops.op import Op, current_place
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TensorType, as_dtype
 
@@ -132,7 +132,7 @@ def constant_node(array: Array, name: str | None = None, where: Any = None) -> N
     header = f"{array.dtype}{array.shape}".encode()
     digest = hashlib.sha256(header + array.tobytes()).hexdigest()[:32]
     type = TensorType(tuple(array.shape), array.dtype)
-    return Node(CONSTANT, (), Attrs(), type, name, where or caller(), ConstantData(array, digest))
+    return Node(CONSTANT, (), Attrs(), type, name, where or current_place(), ConstantData(array, digest))
 
 
 def _array(value: Any, owner: str) -> Array:
