@@ -36,6 +36,14 @@ from graphc.codegen.mathlib.exponential import (
     tanh_f32,
     tanh_f64,
 )
+from graphc.codegen.mathlib.inverse_hyperbolic import (
+    acosh_f32,
+    acosh_f64,
+    asinh_f32,
+    asinh_f64,
+    atanh_f32,
+    atanh_f64,
+)
 from graphc.codegen.mathlib.inverse_trigonometric import (
     acos_f32,
     acos_f64,
@@ -47,12 +55,6 @@ from graphc.codegen.mathlib.inverse_trigonometric import (
     atan_f64,
 )
 from graphc.codegen.mathlib.logarithm import (
-    acosh_f32,
-    acosh_f64,
-    asinh_f32,
-    asinh_f64,
-    atanh_f32,
-    atanh_f64,
     log1p_f32,
     log1p_f64,
     log2_f32,
