@@ -3,6 +3,7 @@
 from graphc.ops.arithmetic import *
 from graphc.ops.batch_normalization import *
 from graphc.ops.counting import *
+from graphc.ops import losses as losses
 from graphc.ops.cumulative import *
 from graphc.ops.einsum import *
 from graphc.ops.elementwise import *
