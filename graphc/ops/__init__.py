@@ -6,6 +6,9 @@ from graphc.ops.arithmetic import *
 from graphc.ops.convolution import *
 from graphc.ops.counting import *
 from graphc.ops.creation import *
+from graphc.ops.batch_normalization import *
+from graphc.ops.counting import *
+from graphc.ops import losses as losses
 from graphc.ops.cumulative import *
 from graphc.ops.custom import *
 from graphc.ops.einsum import *
@@ -19,6 +22,7 @@ from graphc.ops.linalg import *
 from graphc.ops.linear_units import *
 from graphc.ops.logic import *
 from graphc.ops.markers import *
+from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
 from graphc.ops.power import *
