@@ -5,10 +5,12 @@ Define a symbolic graph, let passes fuse and prune it, run the compiled program:
     import graphc as gx
 """
 
+from graphc.autodiff import grad
+from graphc.gradient_check import check_gradients
 from graphc.interpreter import evaluate
 from graphc.leaves import Variable, constant, placeholder, variable
 from graphc.ops import *
 from graphc.tensor import Tensor
 
-__all__ = ["Tensor", "Variable", "constant", "evaluate", "placeholder", "variable"]
+__all__ = ["Tensor", "Variable", "check_gradients", "constant", "evaluate", "grad", "placeholder", "variable"]
 __version__ = "0.1.0"

@@ -18,7 +18,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, DimCheck, Node
-from graphc.lower.rules import Lowering
+from graphc.lower.rules import Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
@@ -226,10 +226,8 @@ def make_node(
 
 
 def infer(node: Node) -> TensorType:
-    """Return what the op's type rule says of `node` (leaves carry their own type)."""
-    from graphc.lower.rules import Leaf
-
-    if isinstance(node.op.lowering, Leaf):
+    """Return what the op's type rule says of `node` (leaves and fused nodes carry their own type)."""
+    if isinstance(node.op.lowering, (Leaf, Fused)):
         return node.type
     return node.op.infer(Infer(node.op.name, node.where), *(n.type for n in node.inputs), **node.attrs)
 
@@ -245,6 +243,24 @@ def inherit_place(where: Where) -> Iterator[None]:
         yield
     finally:
         _place.reset(token)
+
+
+def expand(node: Node) -> Node:
+    """Return what a node of a composite op stands for, as a graph of other ops.
+
+    Raises
+    ------
+    GraphError
+        If the op does not lower by `Expand`.
+    """
+    from graphc.lower.rules import Expand
+    from graphc.tensor import Tensor
+
+    if not isinstance(node.op.lowering, Expand):
+        raise GraphError(f"{node.op.name} has no expansion", where=node.where)
+    with inherit_place(node.where):
+        result: Tensor = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
+    return result.node
 
 
 def resolve_attrs(attrs: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
