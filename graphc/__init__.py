@@ -11,6 +11,26 @@ from graphc.interpreter import evaluate
 from graphc.leaves import Variable, constant, placeholder, variable
 from graphc.ops import *
 from graphc.tensor import Tensor
+from graphc import debug, nn, optim, random
+from graphc.nn.dropout import drop_connect, dropout
+from graphc.serialization import load_variables, save_variables
 
-__all__ = ["Tensor", "Variable", "check_gradients", "constant", "evaluate", "grad", "placeholder", "variable"]
+__all__ = [
+    "Tensor",
+    "Variable",
+    "check_gradients",
+    "constant",
+    "debug",
+    "drop_connect",
+    "dropout",
+    "evaluate",
+    "grad",
+    "load_variables",
+    "nn",
+    "optim",
+    "placeholder",
+    "random",
+    "save_variables",
+    "variable",
+]
 __version__ = "0.1.0"

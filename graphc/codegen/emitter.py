@@ -278,6 +278,10 @@ class Emitter:
         self.line(f"{flag} = {flag} | (0 if {self.operand(ok)} else 1)")
         self.name(e, self.operand(value))
 
+    def fail(self, message: Node) -> str:
+        """Return a statement that makes the node's run-time check fail."""
+        return f"{self._flag(message)} = 1"
+
     def _flag(self, message: Node) -> str:
         if message not in self.messages:
             self.messages[message] = f"bad{len(self.messages)}"
