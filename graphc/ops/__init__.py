@@ -5,4 +5,5 @@ from graphc.ops.convolution import *
 from graphc.ops.einsum import *
 from graphc.ops.elementwise import *
 from graphc.ops.linalg import *
+from graphc.ops.pooling import *
 from graphc.ops.products import *
