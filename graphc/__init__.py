@@ -5,10 +5,32 @@ Define a symbolic graph, let passes fuse and prune it, run the compiled program:
     import graphc as gx
 """
 
+from graphc.autodiff import grad
+from graphc.gradient_check import check_gradients
 from graphc.interpreter import evaluate
 from graphc.leaves import Variable, constant, placeholder, variable
 from graphc.ops import *
 from graphc.tensor import Tensor
+from graphc import debug, nn, optim, random
+from graphc.nn.dropout import drop_connect, dropout
+from graphc.serialization import load_variables, save_variables
 
-__all__ = ["Tensor", "Variable", "constant", "evaluate", "placeholder", "variable"]
+__all__ = [
+    "Tensor",
+    "Variable",
+    "check_gradients",
+    "constant",
+    "debug",
+    "drop_connect",
+    "dropout",
+    "evaluate",
+    "grad",
+    "load_variables",
+    "nn",
+    "optim",
+    "placeholder",
+    "random",
+    "save_variables",
+    "variable",
+]
 __version__ = "0.1.0"

@@ -13,7 +13,7 @@ import numpy as np
 from graphc import dims
 from graphc.errors import FeedError, GraphcError, GraphError, ShapeError, caller
 from graphc.ir import DimCheck, Graph, Node, topological
-from graphc.lower.rules import Leaf
+from graphc.lower.rules import Fused, Leaf
 from graphc.ops.op import resolve_attrs
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TensorType
@@ -190,9 +190,8 @@ def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Arra
     """Return the value of one node, in exactly the type that its rule promised."""
     if isinstance(node.op.lowering, Leaf):
         return leaf_value(node)
-    if node.op.name == "fused":
-        graph: Graph = node.payload
-        return run_nodes(graph.nodes, dict(zip(graph.inputs, operands, strict=True)), sizes)[graph.outputs[0]]
+    if isinstance(node.op.lowering, Fused):
+        return _compute_fused(node.payload, operands, sizes)
     with np.errstate(all="ignore"):
         try:
             found = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))
@@ -210,6 +209,12 @@ def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Arra
             where=node.where,
         )
     return result
+
+
+def _compute_fused(body: Graph, operands: list[Array], sizes: Mapping[str, int]) -> Any:
+    values = run_nodes(body.nodes, dict(zip(body.inputs, operands, strict=True)), sizes)
+    results = tuple(values[n] for n in body.outputs)
+    return results[0] if len(results) == 1 else results
 
 
 def leaf_value(node: Node) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Leaf
-from graphc.ops.op import Op
+from graphc.ops.op import Op, current_place
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TensorType, as_dtype
 
@@ -131,7 +132,7 @@ def constant_node(array: Array, name: str | None = None, where: Any = None) -> N
     header = f"{array.dtype}{array.shape}".encode()
     digest = hashlib.sha256(header + array.tobytes()).hexdigest()[:32]
     type = TensorType(tuple(array.shape), array.dtype)
-    return Node(CONSTANT, (), Attrs(), type, name, where or caller(), ConstantData(array, digest))
+    return Node(CONSTANT, (), Attrs(), type, name, where or current_place(), ConstantData(array, digest))
 
 
 def _array(value: Any, owner: str) -> Array:
@@ -147,6 +148,10 @@ def _array(value: Any, owner: str) -> Array:
 
 
 # ------------------------------------------------------------------- variables
+# One lock for all variables: a program's updates land together, so readers must see all or none.
+STATE_LOCK = threading.RLock()
+
+
 class Storage:
     """The memory of a variable: one C-contiguous, 64-byte aligned array that never moves.
 
@@ -154,14 +159,17 @@ class Storage:
     same value, and addresses baked into argument blocks stay valid.
     """
 
-    __slots__ = ("__weakref__", "array", "lock")
+    __slots__ = ("__weakref__", "array", "handle", "lock", "trainable")
 
-    def __init__(self, value: Array) -> None:
+    def __init__(self, value: Array, trainable: bool = False) -> None:
         raw = np.empty(value.nbytes + 64, np.uint8)
         start = -raw.ctypes.data % 64
         self.array: Array = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
         self.array[...] = value
-        self.lock = threading.RLock()
+        self.lock = STATE_LOCK
+        self.trainable = trainable
+        # Weak, so that dropping the last handle and node frees the memory at once.
+        self.handle: weakref.ref[Variable] | None = None
 
 
 class Variable(Tensor):
@@ -175,11 +183,27 @@ class Variable(Tensor):
         A copy of the current value; assigning replaces it.
     """
 
-    __slots__ = ("trainable",)
+    __slots__ = ("__weakref__",)
 
-    def __init__(self, node: Node, trainable: bool) -> None:
+    def __init__(self, node: Node) -> None:
         super().__init__(node)
-        self.trainable = trainable
+        self.storage.handle = weakref.ref(self)
+
+    @classmethod
+    def of(cls, node: Node) -> Variable:
+        """Return the handle of a variable's node: the user's own while that is alive."""
+        storage: Storage = node.payload
+        found = storage.handle() if storage.handle is not None else None
+        return found if found is not None else cls(node)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers update it by default."""
+        return self.storage.trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.storage.trainable = value
 
     @property
     def storage(self) -> Storage:
@@ -270,5 +294,5 @@ def variable(
     _count += 1
     type = TensorType(tuple(found.shape), kind)
     label = name or f"variable_{_count}"
-    node = Node(VARIABLE, (), Attrs(), type, label, caller(), Storage(found.astype(kind)))
-    return Variable(node, kind.kind == "f" if trainable is None else trainable)
+    storage = Storage(found.astype(kind), kind.kind == "f" if trainable is None else trainable)
+    return Variable(Node(VARIABLE, (), Attrs(), type, label, caller(), storage))

@@ -83,3 +83,13 @@ class TensorType:
     def concrete(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Return the shape with every named dimension replaced by its size."""
         return tuple(dims.evaluate(d, sizes) for d in self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class TupleType:
+    """Type of a fused node with several results; they are read through `item` nodes."""
+
+    items: tuple[TensorType, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.items))})"

@@ -9,6 +9,8 @@
 `Expand`       a graph of other ops, built at compile time (softmax, layer_norm)
 `Callback`     the NumPy meaning is called at run time (users' own ops)
 `Leaf`         no computation: placeholders, variables, constants
+`Fused`        a sub-graph that runs as one kernel; made by the fuse pass
+`Item`         one result of a fused node that has several
 =============  ==============================================================
 """
 
@@ -163,4 +165,14 @@ class Leaf:
     """No computation."""
 
 
-Lowering = Map | AxisReduce | Contract | Loop | Alias | Expand | Callback | Leaf
+@dataclass(frozen=True)
+class Fused:
+    """A sub-graph, the node's payload, that runs as one kernel."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Result ``attrs["index"]`` of a fused node with several."""
+
+
+Lowering = Map | AxisReduce | Contract | Loop | Alias | Expand | Callback | Leaf | Fused | Item

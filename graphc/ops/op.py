@@ -18,7 +18,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, DimCheck, Node
-from graphc.lower.rules import Lowering
+from graphc.lower.rules import Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def make_node(
     `where` defaults to the user's line on the call stack; passes and gradients hand on
     the line of the node that they derive from.
     """
-    place = where or _place.get() or caller()
+    place = where or current_place()
     frozen = attrs if isinstance(attrs, Attrs) else Attrs(attrs)
     ctx = Infer(op.name, place)
     type = op.infer(ctx, *(n.type for n in inputs), **frozen)
@@ -226,15 +226,18 @@ def make_node(
 
 
 def infer(node: Node) -> TensorType:
-    """Return what the op's type rule says of `node` (leaves carry their own type)."""
-    from graphc.lower.rules import Leaf
-
-    if isinstance(node.op.lowering, Leaf):
+    """Return what the op's type rule says of `node` (leaves and fused nodes carry their own type)."""
+    if isinstance(node.op.lowering, (Leaf, Fused)):
         return node.type
     return node.op.infer(Infer(node.op.name, node.where), *(n.type for n in node.inputs), **node.attrs)
 
 
 _place: ContextVar[Where | None] = ContextVar("graphc_place", default=None)
+
+
+def current_place() -> Where:
+    """Return the line that new nodes carry: an inherited one, or the user's on the call stack."""
+    return _place.get() or caller()
 
 
 @contextmanager
@@ -245,6 +248,24 @@ def inherit_place(where: Where) -> Iterator[None]:
         yield
     finally:
         _place.reset(token)
+
+
+def expand(node: Node) -> Node:
+    """Return what a node of a composite op stands for, as a graph of other ops.
+
+    Raises
+    ------
+    GraphError
+        If the op does not lower by `Expand`.
+    """
+    from graphc.lower.rules import Expand
+    from graphc.tensor import Tensor
+
+    if not isinstance(node.op.lowering, Expand):
+        raise GraphError(f"{node.op.name} has no expansion", where=node.where)
+    with inherit_place(node.where):
+        result: Tensor = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
+    return result.node
 
 
 def resolve_attrs(attrs: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""From lowered kernels to Python source text that Numba compiles."""

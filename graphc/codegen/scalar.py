@@ -1,0 +1,163 @@
+"""How each scalar function and constant is written in kernel code: one table.
+
+Kernel code is Python on NumPy scalars as Numba types it.  Numba widens small integers to
+int64, so results of integer arithmetic are cast back, which also gives NumPy's wrap-around.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from graphc.codegen import mathlib
+from graphc.types import DType, is_float
+
+SHORT = {
+    "bool": "b1",
+    "int8": "i8",
+    "int16": "i16",
+    "int32": "i32",
+    "int64": "i64",
+    "uint8": "u8",
+    "float32": "f32",
+    "float64": "f64",
+}
+"""Short names of dtypes in kernel code."""
+
+_INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "bitand": "&",
+    "bitor": "|",
+    "bitxor": "^",
+    "shl": "<<",
+    "shr": ">>",
+}
+_COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_LOGIC = {"and": "({0} & {1})", "or": "({0} | {1})", "xor": "({0} != {1})", "not": "({0} == False)"}
+_ANY = {
+    "neg": "(-{0})",
+    "where": "({1} if {0} else {2})",
+    "isnan": "({0} != {0})",
+    "isinf": "(fabs_{t}({0}) == {inf})",
+    "isfinite": "(fabs_{t}({0}) < {inf})",
+}
+_FLOAT = {
+    "max": "maximum_{t}({0}, {1})",
+    "min": "minimum_{t}({0}, {1})",
+    "abs": "fabs_{t}({0})",
+    "sqrt": "sqrt_{t}({0})",
+    "rsqrt": "({one} / sqrt_{t}({0}))",
+    "floor": "floor_{t}({0})",
+    "ceil": "ceil_{t}({0})",
+    "trunc": "trunc_{t}({0})",
+    "rint": "rint_{t}({0})",
+    "copysign": "copysign_{t}({0}, {1})",
+    "sign": "(({zero} if {0} == {zero} else copysign_{t}({one}, {0})) if {0} == {0} else {0})",
+    "floordiv": "floor_{t}({0} / {1})",
+}
+_INTEGER = {
+    "max": "({0} if {0} > {1} else {1})",
+    "min": "({0} if {0} < {1} else {1})",
+    "abs": "({0} if {0} >= 0 else -{0})",
+    "sign": "(({0} > 0) - ({0} < 0))",
+    "bitnot": "(~{0})",
+    "isnan": "False",
+    "isinf": "False",
+    "isfinite": "True",
+    "floor": "{0}",
+    "ceil": "{0}",
+    "trunc": "{0}",
+    "rint": "{0}",
+}
+_BOOL = {
+    "bitand": "({0} & {1})",
+    "bitor": "({0} | {1})",
+    "bitxor": "({0} != {1})",
+    "bitnot": "({0} == False)",
+    "max": "({0} | {1})",
+    "min": "({0} & {1})",
+    "add": "({0} | {1})",
+    "mul": "({0} & {1})",
+}
+
+# Calls whose repetition costs more than a trip through the L1 cache.
+_CHEAP = (
+    frozenset(_INFIX)
+    | frozenset(_COMPARE)
+    | frozenset(_LOGIC)
+    | frozenset(_ANY)
+    | {"max", "min", "abs", "floor", "ceil", "trunc", "rint", "copysign", "sign", "bitnot"}
+) - {"div", "mod", "floordiv", "pow"}
+
+
+def is_expensive(fn: str) -> bool:
+    """Tell whether recomputing `fn` costs more than keeping its result."""
+    return fn not in _CHEAP
+
+
+def literal(value: Any, dtype: DType) -> str:
+    """Return a constant in kernel code, typed as `dtype`."""
+    short = SHORT[str(dtype)]
+    if short == "b1":
+        return "True" if value else "False"
+    if short == "i64":
+        return str(value) if value >= 0 else f"({value})"
+    if not is_float(dtype):
+        return f"{short}({value})"
+    if math.isnan(value):
+        # The quiet NaN by its bits: kernel code has no literal for it.
+        return "i32_as_f32(2143289344)" if short == "f32" else "i64_as_f64(9221120237041090560)"
+    text = ("-" if value < 0 else "") + "1e999" if math.isinf(value) else repr(float(value))
+    return f"{short}({text})"
+
+
+def render(fn: str, args: tuple[str, ...], operand: DType, result: DType) -> str:
+    """Return the call of scalar function `fn` on operand texts of dtype `operand`.
+
+    Raises
+    ------
+    KeyError
+        If kernel code has no such function for the dtype.
+    """
+    if fn in _COMPARE:
+        return f"({args[0]} {_COMPARE[fn]} {args[1]})"
+    if fn in _LOGIC and str(operand) == "bool":
+        return _LOGIC[fn].format(*args)
+    template = _template(fn, operand)
+    short = SHORT[str(operand)]
+    text = template.format(
+        *args, t=short, zero=literal(0, operand), one=literal(1, operand), inf=f"{short}(1e999)"
+    )
+    narrow = result.kind in "iu" and str(result) != "int64" and fn != "where"
+    return f"{SHORT[str(result)]}({text})" if narrow else text
+
+
+def _template(fn: str, dtype: DType) -> str:
+    kind = _FLOAT if is_float(dtype) else _BOOL if str(dtype) == "bool" else _INTEGER
+    if fn in kind:
+        return kind[fn]
+    if is_float(dtype) and hasattr(mathlib, f"{fn}_{SHORT[str(dtype)]}"):
+        return f"{fn}_{{t}}(" + ", ".join(f"{{{k}}}" for k in range(_arity(fn))) + ")"
+    if fn in _ANY:
+        return _ANY[fn]
+    return f"({{0}} {_INFIX[fn]} {{1}})"
+
+
+def _arity(fn: str) -> int:
+    return 2 if fn in ("pow", "atan2", "hypot", "logaddexp", "mod") else 1
+
+
+def convert(text: str, source: DType, target: DType) -> str:
+    """Return `text` converted from `source` to `target` as NumPy's ``astype`` does."""
+    if str(target) == "bool":
+        return f"({text} != {literal(0, source)})"
+    if str(source) == "bool":
+        one, zero = literal(1, target), literal(0, target)
+        return f"({one} if {text} else {zero})"
+    return f"{SHORT[str(target)]}({text})"

@@ -1,0 +1,135 @@
+"""A graph as a list of steps: one kernel or callback each, over named storages.
+
+Storage is memory that a value occupies.  Reshapes and the items of a fused node share the
+storage of what they view; everything else has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graphc.ir import Graph, Node
+
+from graphc.lower.contraction import ContractionRegion, lower_contraction
+from graphc.lower.region import Region, lower_region
+from graphc.lower.rules import (
+    Alias,
+    AxisReduce,
+    Callback,
+    Contract,
+    Expand,
+    Fused,
+    Index,
+    Item,
+    Leaf,
+    Loop,
+    Map,
+)
+from graphc.errors import PassError
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Memory of one value: the node that computes it, and which of its results."""
+
+    node: Node
+    item: int = 0
+
+    def __repr__(self) -> str:
+        return f"<storage of {self.node.op.name}.{self.item} {self.node.type}>"
+
+
+Body = Region | ContractionRegion | Loop | Callback
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel launch (or callback).
+
+    Attributes
+    ----------
+    node : Node
+        The graph node that it computes.
+    body : Region, ContractionRegion, Loop or Callback
+        How.
+    reads : mapping of Node to Storage
+        For each operand handle in the body, where its value lies.
+    writes : mapping of Node to Storage
+        For each result handle in the body, where it goes.
+    members : tuple of Node
+        The nodes that run fused in it, for printing.
+    """
+
+    node: Node
+    body: Body
+    reads: Mapping[Node, Storage]
+    writes: Mapping[Node, Storage]
+    members: tuple[Node, ...]
+
+
+def storage_of(node: Node) -> Storage:
+    """Return the memory in which the value of `node` lies."""
+    item = 0
+    while isinstance(node.op.lowering, (Alias, Item)):
+        if isinstance(node.op.lowering, Item):
+            item = node.attrs["index"]
+        node = node.inputs[0]
+    return Storage(node, item)
+
+
+def lower_graph(graph: Graph) -> list[Step]:
+    """Lower every node that computes something, in the graph's order."""
+    skipped = (Leaf, Alias, Item)
+    return [_lower(n) for n in graph.nodes if not isinstance(n.op.lowering, skipped)]
+
+
+def _lower(node: Node) -> Step:
+    rule = node.op.lowering
+    if isinstance(rule, Fused):
+        return _lower_fused(node)
+    reads = {i: storage_of(i) for i in node.inputs}
+    writes = {node: Storage(node)}
+    if isinstance(rule, (Map, AxisReduce)):
+        return Step(node, lower_region((node,), (node,)), reads, writes, (node,))
+    if isinstance(rule, Contract):
+        return Step(node, lower_contraction((node,), (node,)), reads, writes, (node,))
+    if isinstance(rule, (Loop, Callback)):
+        return Step(node, rule, reads, writes, (node,))
+    if isinstance(rule, Expand):
+        raise PassError(
+            f"{node.op.name} reached lowering unexpanded",
+            expected="a pipeline that contains graphc.passes.Expand",
+            given=f"{node.op.name} at {node.where}",
+            where=node.where,
+        )
+    raise PassError(f"{node.op.name} has no lowering", where=node.where)
+
+
+def _lower_fused(node: Node) -> Step:
+    body: Graph = node.payload
+    members = tuple(n for n in body.nodes if not isinstance(n.op.lowering, Leaf))
+    reads = {inner: storage_of(outer) for inner, outer in zip(body.inputs, node.inputs, strict=True)}
+    writes = {out: Storage(node, k) for k, out in enumerate(body.outputs)}
+    has_contraction = any(isinstance(n.op.lowering, Contract) for n in members)
+    lower = lower_contraction if has_contraction else lower_region
+    return Step(node, lower(members, body.outputs), reads, writes, members)
+
+
+def identity_reads(region: Region, handle: Node, store_position: Index, phase: int | None) -> bool:
+    """Tell whether `handle` is read only at the element that the store then overwrites.
+
+    Then the result may take over the operand's memory.
+    """
+    from graphc.lower.region import walk
+
+    last = region.phases if phase is None else phase
+    timed = [(r.phase, r.body) for r in region.reductions]
+    timed += [(last if s.phase is None else s.phase, s.value) for s in region.stores]
+    for when, value in timed:
+        for e in walk([value]):
+            if e.kind == "load" and e.data is handle and (when > last or e.args != store_position):
+                return False
+    return True
+
+

@@ -1,0 +1,52 @@
+"""The ops that only the compiler makes: a sub-graph as one node, its results, and copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.ir import Attrs, Graph, Node
+from graphc.lower.rules import Fused, Item, Map
+from graphc.ops.op import Infer, Op, make_node
+from graphc.types import TensorType, TupleType
+
+
+def _unused(*args: Any, **attrs: Any) -> Any:
+    raise TypeError("a fused node is interpreted through its sub-graph")
+
+
+def _item_rule(ctx: Infer, source: TupleType, index: int) -> TensorType:
+    return source.items[index]
+
+
+FUSED = Op("fused", _unused, _unused, Fused())
+ITEM = Op("item", _item_rule, lambda values, index: values[index], Item())
+COPY = Op(
+    "copy",
+    lambda ctx, x: x,
+    lambda x: x.copy(),
+    Map(lambda site, index: site.read(0, index)),
+    gradient=lambda g, out, x: [g],
+)
+
+
+def copy_of(node: Node) -> Node:
+    """Return a node with the same value in memory of its own."""
+    return make_node(COPY, (node,), {}, name=node.name, where=node.where)
+
+
+def fuse_nodes(body: Graph, operands: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Return nodes that stand for the outputs of `body` applied to `operands`.
+
+    One fused node, or one `item` of it per output when there are several.  It carries the
+    place of the sub-graph's last output, the line a user would call its result.
+    """
+    types = tuple(n.type for n in body.outputs)
+    where = body.outputs[-1].where
+    name = next((n.name for n in reversed(body.outputs) if n.name), None)
+    if len(types) == 1:
+        return (Node(FUSED, operands, Attrs(), types[0], name, where, body),)
+    fused = Node(FUSED, operands, Attrs(), TupleType(types), name, where, body)
+    return tuple(
+        Node(ITEM, (fused,), Attrs({"index": k}), out.type, out.name, out.where)
+        for k, out in enumerate(body.outputs)
+    )

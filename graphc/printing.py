@@ -1,0 +1,172 @@
+"""Graphs as text and as Graphviz DOT.
+
+The text is one typed assignment a line, numbered at print time, so that equal graphs
+print equally whatever built them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import UNKNOWN
+from graphc.ir import Graph, Node
+from graphc.lower.rules import Leaf
+
+_INDENT = "    "
+# Constants up to this many elements are shown in full.
+_SHOWN_ELEMENTS = 4
+
+
+def graph_to_text(graph: Graph, *, places: bool = True) -> str:
+    """Return a graph as typed assignments, after a header of what it reads and changes.
+
+    Parameters
+    ----------
+    graph : Graph
+        What to print.
+    places : bool
+        Whether every line ends with the user's file and line.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> from graphc.ir import Graph
+    >>> x = gx.placeholder("x", shape=("n",))
+    >>> print(graph_to_text(Graph((x.node,), ((x * 2).node,)), places=False))
+    graph(%0: float32[n] 'x') {
+      constants:
+        %1: float32[] = 2.0
+      %2: float32[n] = multiply(%0, %1)
+      return %2
+    }
+    """
+    return "\n".join(_graph_lines(graph, "graph", places))
+
+
+def _graph_lines(graph: Graph, title: str, places: bool) -> Iterator[str]:
+    number = _numbering(graph)
+    fed = ", ".join(f"{number[n]}: {n.type} {n.name!r}" for n in graph.inputs)
+    yield f"{title}({fed}) {{"
+    yield from _table("variables", (_variable_line(n, number, places) for n in graph.variables))
+    yield from _table("constants", (_constant_line(n, number) for n in graph.constants))
+    for node in graph.nodes:
+        if not isinstance(node.op.lowering, Leaf):
+            yield from _node_lines(node, number, places)
+    yield from _table("updates", (f"{number[var]} <- {number[new]}" for var, new in graph.updates))
+    yield from _table("checks", dict.fromkeys(f"{c.left} == {c.right}" for c in graph.checks))
+    yield f"  return {', '.join(number[n] for n in graph.outputs)}"
+    yield "}"
+
+
+def _numbering(graph: Graph) -> dict[Node, str]:
+    """Number inputs first, then variables and constants, then the rest in order."""
+    leaves = (*graph.inputs, *graph.variables, *graph.constants)
+    ordered = dict.fromkeys((*leaves, *graph.nodes))
+    return {node: f"%{i}" for i, node in enumerate(ordered)}
+
+
+def _table(title: str, lines: Iterable[str]) -> Iterator[str]:
+    rows = list(lines)
+    if rows:
+        yield f"  {title}:"
+        yield from (f"    {row}" for row in rows)
+
+
+def _variable_line(node: Node, number: dict[Node, str], places: bool) -> str:
+    return f"{number[node]}: {node.type} {node.name!r}{_place(node, places)}"
+
+
+def _constant_line(node: Node, number: dict[Node, str]) -> str:
+    label = f" {node.name!r}" if node.name else ""
+    return f"{number[node]}: {node.type} = {_constant_text(node.payload)}{label}"
+
+
+def _constant_text(data: Any) -> str:
+    array: np.ndarray[Any, Any] = data.array
+    if array.size <= _SHOWN_ELEMENTS:
+        return repr(array.tolist())
+    return f"<{array.size} elements, digest {data.digest[:8]}>"
+
+
+def _node_lines(node: Node, number: dict[Node, str], places: bool) -> Iterator[str]:
+    operands = ", ".join(number[i] for i in node.inputs)
+    attrs = str(node.attrs)
+    call = f"{node.op.name}({', '.join(part for part in (operands, attrs) if part)})"
+    yield f"  {number[node]}: {node.type} = {call}{_comment(node, places)}"
+    if isinstance(node.payload, Graph):
+        yield from (_INDENT + line for line in _graph_lines(node.payload, "where", places))
+
+
+def _comment(node: Node, places: bool) -> str:
+    parts = [str(node.where)] if places and node.where is not UNKNOWN else []
+    parts += [node.name] if node.name else []
+    return f"  # {' '.join(parts)}" if parts else ""
+
+
+def _place(node: Node, places: bool) -> str:
+    return f"  # {node.where}" if places and node.where is not UNKNOWN else ""
+
+
+# ------------------------------------------------------------------------- dot
+_SHAPES = {"placeholder": "ellipse", "variable": "cylinder", "constant": "plaintext", "fused": "box3d"}
+
+
+def graph_to_dot(graph: Graph) -> str:
+    """Return a graph in Graphviz DOT, fused nodes as boxes that list their sub-graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        What to draw.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> from graphc.ir import Graph
+    >>> x = gx.placeholder("x", shape=("n",))
+    >>> print(graph_to_dot(Graph((x.node,), ((-x).node,))))
+    digraph graphc {
+      node [fontname="monospace"];
+      n0 [shape=ellipse, label="x\\nfloat32[n]"];
+      n1 [shape=box, label="negative\\nfloat32[n]"];
+      n0 -> n1;
+      out0 [shape=plaintext, label="output 0"];
+      n1 -> out0;
+    }
+    """
+    number = {node: f"n{text[1:]}" for node, text in _numbering(graph).items()}
+    lines = ["digraph graphc {", '  node [fontname="monospace"];']
+    for node, key in number.items():
+        shape = _SHAPES.get(node.op.name, "box")
+        lines.append(f'  {key} [shape={shape}, label="{_escape(_dot_label(node))}"];')
+        lines += [f"  {number[operand]} -> {key};" for operand in node.inputs]
+    for i, node in enumerate(graph.outputs):
+        lines += [f'  out{i} [shape=plaintext, label="output {i}"];', f"  {number[node]} -> out{i};"]
+    for var, value in graph.updates:
+        lines.append(f'  {number[value]} -> {number[var]} [style=dashed, label="update"];')
+    return "\n".join([*lines, "}"])
+
+
+def _dot_label(node: Node) -> str:
+    if node.op.name == "constant":
+        return f"{_constant_text(node.payload)}\n{node.type}"
+    if isinstance(node.payload, Graph):
+        steps = (n for n in node.payload.nodes if not isinstance(n.op.lowering, Leaf))
+        return "\n".join([node.op.name, *(n.op.name for n in steps), str(node.type)])
+    attrs = f" {node.attrs}" if node.attrs else ""
+    return f"{node.name if isinstance(node.op.lowering, Leaf) else node.op.name}{attrs}\n{node.type}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

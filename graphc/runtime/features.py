@@ -1,0 +1,125 @@
+"""What decides the object code beside the kernel text: the host CPU and the tool versions."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+import llvmlite
+from llvmlite import binding as llvm
+
+__all__ = ["cpu_features", "cpu_name", "fingerprint", "target_features", "vector_bytes"]
+
+# Raised when the calling convention or the layout of cached objects changes.
+_ABI_VERSION = 1
+_VECTOR_BYTES = (("avx512f", 64), ("avx", 32), ("sve2", 16), ("neon", 16), ("sse2", 16))
+_WIDEST_VECTORS = {"x86_64": "-prefer-256-bit"}
+# Files whose text reaches every kernel without being part of its source.
+_DEVICE_CODE = (
+    "codegen/device*.py",
+    "codegen/mathlib*.py",
+    "codegen/mathlib/*.py",
+    "codegen/tile*.py",
+    "codegen/tile/*.py",
+    "runtime/jit.py",
+    "runtime/device_intrinsics.py",
+    "runtime/numba_frontend.py",
+    "runtime/target.py",
+)
+
+
+@functools.cache
+def cpu_name() -> str:
+    """Return LLVM's name for the host CPU.
+
+    Examples
+    --------
+    >>> len(cpu_name()) > 0
+    True
+    """
+    return str(llvm.get_host_cpu_name())
+
+
+@functools.cache
+def _feature_map() -> dict[str, bool]:
+    try:
+        return dict(llvm.get_host_cpu_features())
+    except RuntimeError:  # LLVM cannot detect them on this platform; the CPU name decides alone
+        return {}
+
+
+@functools.cache
+def cpu_features() -> tuple[str, ...]:
+    """Return the instruction set extensions the host really has, sorted.
+
+    Examples
+    --------
+    >>> cpu_features() == tuple(sorted(cpu_features()))
+    True
+    """
+    return tuple(sorted(name for name, present in _feature_map().items() if present))
+
+
+@functools.cache
+def target_features() -> str:
+    """Return the feature string for a target machine that uses the widest vectors of the host.
+
+    Absent features are disabled by name, since a hypervisor may mask what the CPU model implies.
+    """
+    flags = [f"{'+' if present else '-'}{name}" for name, present in sorted(_feature_map().items())]
+    architecture = str(llvm.get_process_triple()).partition("-")[0]
+    if architecture in _WIDEST_VECTORS:
+        flags.append(_WIDEST_VECTORS[architecture])
+    return ",".join(flags)
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """Return the width of the widest vector register in bytes.
+
+    Examples
+    --------
+    >>> vector_bytes() in (16, 32, 64)
+    True
+    """
+    present = frozenset(cpu_features())
+    return next((width for feature, width in _VECTOR_BYTES if feature in present), 16)
+
+
+@functools.cache
+def fingerprint(version: str = "") -> str:
+    """Return the identity of the tool chain and the host, the same in every Python version.
+
+    Parameters
+    ----------
+    version : str
+        Version of graphc; the device code is hashed as well, so that a source checkout
+        never reuses objects built from older text.
+
+    Examples
+    --------
+    >>> fingerprint() == fingerprint()
+    True
+    """
+    parts = (
+        f"abi={_ABI_VERSION}",
+        f"graphc={version}",
+        f"device={_device_digest()}",
+        f"numba={metadata.version('numba')}",
+        f"llvmlite={llvmlite.__version__}",
+        f"triple={llvm.get_process_triple()}",
+        f"cpu={cpu_name()}",
+        f"features={','.join(cpu_features())}",
+    )
+    return ";".join(parts)
+
+
+def _device_digest() -> str:
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in (path for pattern in _DEVICE_CODE for path in sorted(root.glob(pattern))):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,159 @@
+"""From kernel sources to callable addresses: process table, then disk, then compiler."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import graphc
+from graphc.runtime import features, linker, object_cache, target
+from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.target import CompiledObject
+
+__all__ = ["LoadedKernel", "asm", "compilations", "llvm", "load_kernels", "load_llvm", "object_code"]
+
+_SYMBOL_HASH_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class LoadedKernel:
+    """A kernel that can be called at `address` as ``void (int64* args, int64 thread, int64 threads)``."""
+
+    address: int
+    key: str
+    from_cache: bool
+
+
+@dataclass(frozen=True)
+class _Entry:
+    kernel: LoadedKernel
+    compiled: CompiledObject
+
+
+_loaded: dict[str, _Entry] = {}
+_compilations = 0
+
+
+def load_kernels(sources: Sequence[KernelSource]) -> list[LoadedKernel]:
+    r"""Make kernels callable; equal ones are compiled once and share an address.
+
+    Parameters
+    ----------
+    sources : sequence of KernelSource
+        The kernels a program needs.
+
+    Returns
+    -------
+    list of LoadedKernel
+        One for each source, in order.
+
+    Examples
+    --------
+    >>> code = "def kernel(x, thread, threads):\n    x[0] = x[1]\n"
+    >>> first, second = load_kernels([KernelSource(name, (("x", "int64*"),), code) for name in "ab"])
+    >>> first.address == second.address
+    True
+    """
+    keyed = [(_key(source), source) for source in sources]
+    _load({key: functools.partial(_compile, key, source) for key, source in keyed})
+    return [_loaded[key].kernel for key, _ in keyed]
+
+
+def load_llvm(name: str, text: str, symbol: str) -> LoadedKernel:
+    """Make a function written in LLVM IR callable, through the same caches as kernels.
+
+    Parameters
+    ----------
+    name : str
+        Label in front of the symbol.
+    text : str
+        LLVM IR that defines `symbol`.
+    symbol : str
+        Function to make callable.
+
+    Examples
+    --------
+    >>> load_llvm("seven", "define i64 @seven() { ret i64 7 }", "seven").address != 0
+    True
+    """
+    key = hashlib.sha256("\0".join((_fingerprint(), symbol, text)).encode()).hexdigest()
+    public = _symbol(name, key)
+    renamed = text.replace(f"@{symbol}(", f"@{public}(")
+    _load({key: functools.partial(target.compile_text, renamed, public)})
+    return _loaded[key].kernel
+
+
+def compilations() -> int:
+    """Return how many kernels this process had to compile.
+
+    Examples
+    --------
+    >>> compilations() >= 0
+    True
+    """
+    return _compilations
+
+
+def llvm(source: KernelSource) -> str:
+    """Return the optimized LLVM IR of a kernel."""
+    return _entry(source).compiled.llvm
+
+
+def asm(source: KernelSource) -> str:
+    """Return the assembly of a kernel; from the stored LLVM IR, without Numba."""
+    with linker.LLVM_LOCK:
+        return target.assembly(llvm(source))
+
+
+def object_code(source: KernelSource) -> CompiledObject:
+    """Return the compiled form of a kernel, as it is written into artifacts."""
+    return _entry(source).compiled
+
+
+def _entry(source: KernelSource) -> _Entry:
+    (kernel,) = load_kernels([source])
+    return _loaded[kernel.key]
+
+
+def _fingerprint() -> str:
+    return features.fingerprint(getattr(graphc, "__version__", ""))
+
+
+def _key(source: KernelSource) -> str:
+    return source.key(_fingerprint())
+
+
+def _symbol(name: str, key: str) -> str:
+    return f"{name}_{key[:_SYMBOL_HASH_DIGITS]}"
+
+
+def _compile(key: str, source: KernelSource) -> CompiledObject:
+    # Imported here because Numba takes longer to import than a warm start takes altogether.
+    from graphc.runtime import jit
+
+    return jit.compile_kernel(source, _symbol(source.name, key))
+
+
+def _load(requests: Mapping[str, Callable[[], CompiledObject]]) -> None:
+    missing = [key for key in requests if key not in _loaded]
+    if not missing:
+        return
+    with linker.LLVM_LOCK:
+        found = {key: _obtain(key, requests[key]) for key in missing if key not in _loaded}
+        addresses = linker.link({compiled.symbol: compiled.object_code for compiled, _ in found.values()})
+        for key, (compiled, from_cache) in found.items():
+            _loaded[key] = _Entry(LoadedKernel(addresses[compiled.symbol], key, from_cache), compiled)
+
+
+def _obtain(key: str, compile_now: Callable[[], CompiledObject]) -> tuple[CompiledObject, bool]:
+    global _compilations
+    cache = object_cache.active()
+    cached = cache.load(key)
+    if cached is not None:
+        return cached, True
+    compiled = compile_now()
+    _compilations += 1
+    cache.store(key, compiled)
+    return compiled, False

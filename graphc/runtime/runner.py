@@ -1,0 +1,105 @@
+"""The native step runner: one function that walks any program's table of steps.
+
+A table is a block of int64 words: the number of steps, the address of a status word, then for each
+step the address of a kernel and the address of its args block. The walk ends early as soon as the
+status word is not zero, which is how a failed runtime check stops a program.
+
+The runner has the calling convention of a kernel, so a step may be the runner itself with another
+table as its args block.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+
+from graphc.runtime.kernels import load_llvm
+
+__all__ = ["address", "run", "runner"]
+
+# Written in LLVM IR because it needs nothing that a Python front end could add. The status is read
+# atomically: another thread may set it at any moment.
+_LLVM = """
+define i64 @run(ptr %table, i64 %thread, i64 %threads) nounwind {
+entry:
+  %count = load i64, ptr %table
+  %status_slot = getelementptr inbounds i64, ptr %table, i64 1
+  %status = load ptr, ptr %status_slot
+  %steps = getelementptr inbounds i64, ptr %table, i64 2
+  br label %check
+
+check:
+  %done = phi i64 [ 0, %entry ], [ %next, %step ]
+  %more = icmp slt i64 %done, %count
+  br i1 %more, label %poll, label %end
+
+poll:
+  %code = load atomic i64, ptr %status monotonic, align 8
+  %clear = icmp eq i64 %code, 0
+  br i1 %clear, label %step, label %end
+
+step:
+  %first = shl nuw nsw i64 %done, 1
+  %kernel_slot = getelementptr inbounds i64, ptr %steps, i64 %first
+  %args_slot = getelementptr inbounds i64, ptr %kernel_slot, i64 1
+  %kernel = load ptr, ptr %kernel_slot
+  %args = load ptr, ptr %args_slot
+  call void %kernel(ptr %args, i64 %thread, i64 %threads) nounwind
+  %next = add nuw nsw i64 %done, 1
+  br label %check
+
+end:
+  ret i64 %done
+}
+"""
+_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+@functools.cache
+def address() -> int:
+    """Return the address of the native runner.
+
+    Examples
+    --------
+    >>> address() == address()
+    True
+    """
+    return load_llvm("graphc_run", _LLVM, "run").address
+
+
+@functools.cache
+def runner() -> Callable[[int, int, int], int]:
+    """Return the native runner as a callable; it releases the GIL while it runs.
+
+    Returns
+    -------
+    callable
+        ``(table address, thread, threads) -> number of steps executed``.
+    """
+    return _PROTOTYPE(address())
+
+
+def run(table: int, thread: int = 0, threads: int = 1) -> int:
+    """Execute a step table on the calling thread.
+
+    Parameters
+    ----------
+    table : int
+        Address of the table.
+    thread, threads : int
+        Index of the calling thread and number of threads that walk the same table.
+
+    Returns
+    -------
+    int
+        Number of steps executed; less than the table holds if a runtime check failed.
+
+    Examples
+    --------
+    >>> words = (ctypes.c_int64 * 3)(0, 0, 0)
+    >>> words[1] = ctypes.addressof(words) + 16
+    >>> run(ctypes.addressof(words))
+    0
+    """
+    return runner()(table, thread, threads)
