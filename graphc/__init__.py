@@ -6,6 +6,8 @@ Define a symbolic graph, let passes fuse and prune it, run the compiled program:
 """
 
 from graphc.autodiff import grad
+from graphc.compiler import compile
+from graphc.runtime.program import Program
 from graphc.gradient_check import check_gradients
 from graphc.interpreter import evaluate
 from graphc.leaves import Variable, constant, placeholder, variable
@@ -16,9 +18,11 @@ from graphc.nn.dropout import drop_connect, dropout
 from graphc.serialization import load_variables, save_variables
 
 __all__ = [
+    "Program",
     "Tensor",
     "Variable",
     "check_gradients",
+    "compile",
     "constant",
     "debug",
     "drop_connect",
