@@ -25,6 +25,7 @@ from graphc.ops.markers import *
 from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
+from graphc.ops.pooling import *
 from graphc.ops.power import *
 from graphc.ops.products import *
 from graphc.ops.random import *
