@@ -53,7 +53,9 @@ def scalar_threefry(key, counter):
     return x, y
 
 
-@pytest.mark.parametrize(("seed", "counter", "stream"), [(0, 0, 0), (-1, 2**40 + 3, 7), (2**62, -5, 2**35 + 1)])
+@pytest.mark.parametrize(
+    ("seed", "counter", "stream"), [(0, 0, 0), (-1, 2**40 + 3, 7), (2**62, -5, 2**35 + 1)]
+)
 def test_a_draw_is_the_cipher_of_seed_counter_stream_and_position(seed, counter, stream):
     def split(value):
         return value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
