@@ -7,6 +7,8 @@ Define a symbolic graph, let passes fuse and prune it, run the compiled program:
 
 from graphc import debug, nn, optim, random
 from graphc.autodiff import grad
+from graphc.compiler import compile
+from graphc.runtime.program import Program
 from graphc.gradient_check import check_gradients
 from graphc.interpreter import evaluate
 from graphc.leaves import Variable, constant, placeholder, variable
@@ -16,9 +18,11 @@ from graphc.serialization import load_variables, save_variables
 from graphc.tensor import Tensor
 
 __all__ = [
+    "Program",
     "Tensor",
     "Variable",
     "check_gradients",
+    "compile",
     "constant",
     "debug",
     "drop_connect",
