@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import graphc as gx
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import topological
-from graphc.ops.random import random_key, random_uniform, threefry
+from graphc.ops.threefry import random_key, random_uniform, threefry
 
 # Random123, tests/kat_vectors: counter, key, result of threefry2x32 with 20 rounds.
 KNOWN_ANSWERS = [
