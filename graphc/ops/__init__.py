@@ -28,7 +28,6 @@ from graphc.ops.padding import *
 from graphc.ops.pooling import *
 from graphc.ops.power import *
 from graphc.ops.products import *
-from graphc.ops.random import *
 from graphc.ops.ranges import *
 from graphc.ops.reductions import *
 from graphc.ops.refused import *
@@ -38,4 +37,5 @@ from graphc.ops.slicing import *
 from graphc.ops.softmax import *
 from graphc.ops.sorting import *
 from graphc.ops.statistics import *
+from graphc.ops.threefry import *
 from graphc.ops.transpose import *
