@@ -12,7 +12,7 @@ from graphc.codegen.loops import KernelText, Scratch
 from graphc.ir import Graph, Node
 from graphc.leaves import Variable
 from graphc.lower.contraction import ContractionRegion
-from graphc.lower.region import Region, lower_region, walk
+from graphc.lower.region import Region, frame_of, lower_region, walk
 from graphc.lower.rules import Callback, Leaf, Loop, LoopSite
 from graphc.lower.steps import Step, Storage, lower_graph, storage_of
 from graphc.memory import Assignment, assign
@@ -178,7 +178,7 @@ def _commit(variable: Node, storage: Storage) -> tuple[KernelText, dict[object, 
     """Write the kernel that copies a finished value into its variable."""
     source = Variable(variable, trainable=False)
     copied = copy_of(source.node)
-    text = loops.generate(lower_region((copied,), (copied,)), {})
+    text = loops.generate(lower_region((copied,), (copied,), frame_of(copied)), {})
     return text, {variable: storage, ("out", copied): Storage(variable)}
 
 

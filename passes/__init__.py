@@ -10,6 +10,7 @@ from graphc.passes.canonicalize import Canonicalize
 from graphc.passes.cse import MergeEqual
 from graphc.passes.expand import ExpandComposites
 from graphc.passes.fold_constants import FoldConstants
+from graphc.passes.fuse import Fuse
 from graphc.passes.prune import Prune
 from graphc.passes.simplify import Simplify
 from graphc.passes.stabilize import Stabilize
@@ -20,6 +21,7 @@ __all__ = [
     "Canonicalize",
     "ExpandComposites",
     "FoldConstants",
+    "Fuse",
     "MergeEqual",
     "Prune",
     "Simplify",
@@ -42,8 +44,9 @@ FAST: tuple[Step, ...] = (
     ExpandComposites(),
     # Forward and backward pass expand the same softmax: merge before anything looks at uses.
     MergeEqual(),
-    # Last of all, so that no later pass sees nodes that nothing reads.
+    # Before fusing, so that dead readers do not force values out of kernels.
     Prune(),
+    Fuse(),
 )
 
 FULL: tuple[Step, ...] = (
@@ -64,8 +67,10 @@ FULL: tuple[Step, ...] = (
     ExpandComposites(),
     # Expansions leave shapes and constants in any order; two rounds settle most graphs.
     Repeat((Canonicalize(), FoldConstants(), Simplify(), MergeEqual())),
-    # Last of the rewrites, so that no later pass sees nodes that nothing reads.
+    # Before fusing, so that dead readers do not force values out of kernels.
     Prune(),
+    # Last: it hides single ops inside kernels, where no other rule looks.
+    Fuse(),
 )
 
 PIPELINES: dict[str, tuple[Step, ...]] = {"none": NONE, "fast": FAST, "full": FULL}

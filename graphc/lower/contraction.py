@@ -16,7 +16,7 @@ from graphc.dims import Dim, Shape
 from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
-from graphc.lower.region import Composer, NotFusibleError, Store
+from graphc.lower.region import Composer, Frame, NotFusibleError, Store
 from graphc.lower.rules import Contract, Contraction, Index
 from graphc.types import DType
 
@@ -60,7 +60,7 @@ class ContractionRegion:
         return dims.product(sizes)
 
 
-def lower_contraction(nodes: Sequence[Node], outputs: Sequence[Node]) -> ContractionRegion:
+def lower_contraction(nodes: Sequence[Node], outputs: Sequence[Node], frame: Frame) -> ContractionRegion:
     """Lower one contraction with the elementwise nodes around it.
 
     Raises
@@ -73,7 +73,8 @@ def lower_contraction(nodes: Sequence[Node], outputs: Sequence[Node]) -> Contrac
         raise NotFusibleError("a contraction region holds exactly one contraction")
     node = found[0]
     rule = node.op.lowering
-    composer = _EpilogueComposer(frozenset(nodes), node.type.shape, _indices("i", node.type.shape), frozenset())
+    indices = tuple(expr.index(f"i{a}") for a in range(node.type.ndim))
+    composer = _EpilogueComposer(frozenset(nodes), indices, frame)
     spec = rule.fn(composer.site(node)) if isinstance(rule, Contract) else None
     if spec is None:
         raise NotFusibleError(f"{node!r} has no contraction")
@@ -95,7 +96,7 @@ def lower_contraction(nodes: Sequence[Node], outputs: Sequence[Node]) -> Contrac
 
 
 def _indices(prefix: str, shape: Shape) -> Index:
-    return tuple(expr.ZERO if d == 1 and prefix != "i" else expr.index(f"{prefix}{a}") for a, d in enumerate(shape))
+    return tuple(expr.ZERO if d == 1 else expr.index(f"{prefix}{a}") for a, d in enumerate(shape))
 
 
 class _EpilogueComposer(Composer):
@@ -104,6 +105,6 @@ class _EpilogueComposer(Composer):
     def _compose(self, node: Node, index: Index) -> Expr:
         if not isinstance(node.op.lowering, Contract):
             return super()._compose(node, index)
-        if index != self.indices:
+        if index != self.place(node):
             raise NotFusibleError(f"{node!r} is read away from its own tile")
         return expr.local(node, node.type.dtype)

@@ -83,25 +83,47 @@ class Region:
         return max(levels, default=0) + 1
 
 
-def index_space(nodes: Iterable[Node], outputs: Sequence[Node]) -> tuple[Shape, frozenset[int]]:
-    """Return the space and the reduced axes of a region."""
-    for node in nodes:
-        if isinstance(node.op.lowering, AxisReduce):
-            return node.inputs[0].type.shape, frozenset(node.attrs["axes"])
-    return outputs[0].type.shape, frozenset()
+@dataclass(frozen=True)
+class Frame:
+    """The index space of a region, and where its nodes lie in it.
+
+    Attributes
+    ----------
+    space : tuple of Dim
+        Sizes of the axes.
+    reduced : frozenset of int
+        Axes that reductions run over.
+    places : mapping of Node to tuple
+        For each result of the region and each reduction: per axis of the node's own loops
+        (of its operand, for a reduction), the axis of the space that walks it, or None
+        where it has size 1.
+    """
+
+    space: Shape
+    reduced: frozenset[int]
+    places: Mapping[Node, tuple[int | None, ...]]
 
 
-def lower_region(nodes: Sequence[Node], outputs: Sequence[Node]) -> Region:
+def frame_of(node: Node) -> Frame:
+    """Return the frame of a region that consists of one node."""
+    rule = node.op.lowering
+    if not isinstance(rule, AxisReduce):
+        return Frame(node.type.shape, frozenset(), {node: tuple(range(node.type.ndim))})
+    space: Shape = node.inputs[0].type.shape
+    return Frame(space, frozenset(node.attrs["axes"]), {node: tuple(range(len(space)))})
+
+
+def lower_region(nodes: Sequence[Node], outputs: Sequence[Node], frame: Frame) -> Region:
     """Compose the nodes of a region into phases.
 
     Raises
     ------
     NotFusibleError
-        If a reduction is read anywhere but at its own row, or the spaces differ.
+        If a reduction is read anywhere but at its own row, or a result lies in no frame.
     """
-    space, reduced = index_space(nodes, outputs)
+    space, reduced = frame.space, frame.reduced
     indices = tuple(expr.index(f"i{a}") for a in range(len(space)))
-    composer = Composer(frozenset(nodes), space, indices, reduced)
+    composer = Composer(frozenset(nodes), indices, frame)
     reductions = composer.reductions([n for n in nodes if isinstance(n.op.lowering, AxisReduce)])
     levels = {r.node: r.phase for r in reductions}
     stores = tuple(composer.store(n, levels) for n in outputs)
@@ -111,11 +133,10 @@ def lower_region(nodes: Sequence[Node], outputs: Sequence[Node]) -> Region:
 class Composer:
     """Evaluates nodes of a region symbolically."""
 
-    def __init__(self, members: frozenset[Node], space: Shape, indices: Index, reduced: frozenset[int]) -> None:
+    def __init__(self, members: frozenset[Node], indices: Index, frame: Frame) -> None:
         self.members = members
-        self.space = space
         self.indices = indices
-        self.reduced = reduced
+        self.frame = frame
         self.memo: dict[tuple[Node, Index], Expr] = {}
 
     def value(self, node: Node, index: Index) -> Expr:
@@ -134,7 +155,7 @@ class Composer:
         if isinstance(rule, Alias):
             source = node.inputs[0]
             return self.value(source, reindex(index, node.type.shape, source.type.shape))
-        if isinstance(rule, AxisReduce) and index == self.row_index(node):
+        if isinstance(rule, AxisReduce) and index == self.place(node):
             return expr.local(node, node.type.dtype)
         raise NotFusibleError(f"{node!r} is read away from its row")
 
@@ -143,24 +164,28 @@ class Composer:
         types = tuple(i.type for i in node.inputs)
         return Site(node.type, types, node.attrs, lambda k, at: self.value(node.inputs[k], at), node)
 
-    def row_index(self, node: Node) -> Index:
-        """Return the index at which a row value of the node's rank belongs to the current row."""
-        if node.type.ndim == len(self.space):
-            return tuple(expr.ZERO if a in self.reduced else i for a, i in enumerate(self.indices))
-        return tuple(i for a, i in enumerate(self.indices) if a not in self.reduced)
+    def axes(self, node: Node) -> tuple[int | None, ...]:
+        """Return, per axis of the node's result, the axis of the space that walks it."""
+        axes = self.frame.places.get(node)
+        if axes is None:
+            raise NotFusibleError(f"{node!r} has no place in the region")
+        return axes if not isinstance(node.op.lowering, AxisReduce) else kept_axes(node, axes)
+
+    def place(self, node: Node) -> Index:
+        """Return the index of the node's element that belongs to the current loop indices."""
+        return self._index(self.axes(node))
+
+    def _index(self, axes: tuple[int | None, ...]) -> Index:
+        return tuple(expr.ZERO if a is None else self.indices[a] for a in axes)
 
     def reductions(self, nodes: Sequence[Node]) -> tuple[Reduction, ...]:
         """Compose the bodies of the reductions and put each into its phase."""
         found: list[Reduction] = []
         levels: dict[Node, int] = {}
         for node in nodes:
-            source = node.inputs[0]
-            same = source.type.shape == self.space and frozenset(node.attrs["axes"]) == self.reduced
-            if not same:
-                raise NotFusibleError(f"{node!r} reduces another space")
             rule = node.op.lowering
             kind = rule.kind if isinstance(rule, AxisReduce) else ""
-            body = self.value(source, self.indices)
+            body = self.value(node.inputs[0], self._index(self.frame.places[node]))
             if not kind.startswith("arg"):
                 body = expr.cast(body, node.type.dtype)
             levels[node] = phase_of(body, levels)
@@ -168,14 +193,20 @@ class Composer:
         return tuple(found)
 
     def store(self, node: Node, levels: Mapping[Node, int]) -> Store:
-        """Compose an output and put it into its phase."""
-        if node.type.shape == self.space and not isinstance(node.op.lowering, AxisReduce):
-            value = self.value(node, self.indices)
-            return Store(node, value, self.indices, phase_of(value, levels))
-        if not self.reduced:
-            raise NotFusibleError(f"{node!r} lies in another space than {self.space}")
-        index = self.row_index(node)
-        return Store(node, self.value(node, index), index, None)
+        """Compose a result and put it into its phase, or into the row if it varies with the row only."""
+        index = self.place(node)
+        value = self.value(node, index)
+        walked = {a for a in self.axes(node) if a is not None}
+        per_row = bool(self.frame.reduced) and not walked & self.frame.reduced
+        return Store(node, value, index, None if per_row else phase_of(value, levels))
+
+
+def kept_axes(node: Node, axes: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """Return what a reduction leaves of `axes`, which belong to its operand."""
+    reduced = set(node.attrs["axes"])
+    if node.attrs["keepdims"]:
+        return tuple(None if k in reduced else a for k, a in enumerate(axes))
+    return tuple(a for k, a in enumerate(axes) if k not in reduced)
 
 
 def external(node: Node, index: Index) -> Expr:

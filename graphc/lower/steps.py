@@ -7,12 +7,12 @@ storage of what they view; everything else has its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc.ir import Graph, Node
 
 from graphc.lower.contraction import ContractionRegion, lower_contraction
-from graphc.lower.region import Region, lower_region
+from graphc.lower.region import Frame, Region, frame_of, lower_region, walk
 from graphc.lower.rules import (
     Alias,
     AxisReduce,
@@ -41,6 +41,13 @@ class Storage:
 
 
 Body = Region | ContractionRegion | Loop | Callback
+
+
+@dataclass(frozen=True, eq=False)
+class FusedGraph(Graph):
+    """Sub-graph of a fused node: its inputs are placeholders for the node's operands."""
+
+    frame: Frame = field(default_factory=lambda: Frame((), frozenset(), {}), repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,9 @@ def _lower(node: Node) -> Step:
     reads = {i: storage_of(i) for i in node.inputs}
     writes = {node: Storage(node)}
     if isinstance(rule, (Map, AxisReduce)):
-        return Step(node, lower_region((node,), (node,)), reads, writes, (node,))
+        return Step(node, lower_region((node,), (node,), frame_of(node)), reads, writes, (node,))
     if isinstance(rule, Contract):
-        return Step(node, lower_contraction((node,), (node,)), reads, writes, (node,))
+        return Step(node, lower_contraction((node,), (node,), frame_of(node)), reads, writes, (node,))
     if isinstance(rule, (Loop, Callback)):
         return Step(node, rule, reads, writes, (node,))
     if isinstance(rule, Expand):
@@ -107,13 +114,13 @@ def _lower(node: Node) -> Step:
 
 
 def _lower_fused(node: Node) -> Step:
-    body: Graph = node.payload
+    body: FusedGraph = node.payload
     members = tuple(n for n in body.nodes if not isinstance(n.op.lowering, Leaf))
     reads = {inner: storage_of(outer) for inner, outer in zip(body.inputs, node.inputs, strict=True)}
     writes = {out: Storage(node, k) for k, out in enumerate(body.outputs)}
     has_contraction = any(isinstance(n.op.lowering, Contract) for n in members)
     lower = lower_contraction if has_contraction else lower_region
-    return Step(node, lower(members, body.outputs), reads, writes, members)
+    return Step(node, lower(members, body.outputs, body.frame), reads, writes, members)
 
 
 def identity_reads(region: Region, handle: Node, store_position: Index, phase: int | None) -> bool:
@@ -121,8 +128,6 @@ def identity_reads(region: Region, handle: Node, store_position: Index, phase: i
 
     Then the result may take over the operand's memory.
     """
-    from graphc.lower.region import walk
-
     last = region.phases if phase is None else phase
     timed = [(r.phase, r.body) for r in region.reductions]
     timed += [(last if s.phase is None else s.phase, s.value) for s in region.stores]

@@ -1,0 +1,412 @@
+"""Fuse: nodes that can share one loop nest become one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from graphc.dims import Shape
+from graphc.ir import Attrs, Graph, Node
+from graphc.leaves import PLACEHOLDER
+from graphc.lower.reads import Projection, Read, Reader, frame, is_view, own_axes
+from graphc.lower.region import Frame
+from graphc.lower.rules import AxisReduce, Contract, Leaf, Map
+from graphc.lower.steps import FusedGraph
+from graphc.ops.fused import fuse_nodes
+from graphc.pipeline import record
+
+
+@dataclass(frozen=True)
+class Fuse:
+    """Merge producers into consumers, reductions into rows, siblings, and epilogues into contractions.
+
+    ``t = a * b; r = sum(t, 1); y = t / r[:, None]  -->  y = fused(a, b)``
+
+    Two groups of nodes merge when their loops run over one index space, when every value
+    is read just where it is computed, and when contracting them leaves the graph acyclic.
+    Broadcasts, transposes and slices are read through.  A value that costs more than
+    `recompute` multiplications is never computed again for every element that reads it.
+
+    Attributes
+    ----------
+    max_nodes : int
+        Largest number of nodes in one kernel.
+    max_operands : int
+        Largest number of operands of one kernel.
+    recompute : int
+        Multiplications that may be repeated to save a trip through memory.
+    """
+
+    max_nodes: int = 64
+    max_operands: int = 24
+    recompute: int = 4
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with fused nodes, the same object if there is nothing to fuse."""
+        return _Fusion(self, graph).run()
+
+
+@dataclass(eq=False)
+class Cluster:
+    """A group of nodes that will be one kernel.
+
+    `space` holds the sizes of its loop axes, `reduced` those that reductions run over, and
+    `places` where each node's own loops lie in them.  `position` orders clusters
+    topologically.
+    """
+
+    nodes: list[Node]
+    space: Shape
+    reduced: frozenset[int]
+    places: dict[Node, Projection]
+    position: float
+    contraction: bool
+    reads: list[tuple[Node, Read]] = field(default_factory=list)
+
+    def result_axes(self, node: Node) -> Projection:
+        """Return, per axis of the node's result, the axis of the space that walks it."""
+        place = self.places[node]
+        return tuple(None if a is None else place[a] for a in own_axes(node))
+
+
+class _Fusion:
+    def __init__(self, options: Fuse, graph: Graph) -> None:
+        self.options = options
+        self.graph = graph
+        self.roots = set(graph.roots)
+        self.order = {n: i for i, n in enumerate(graph.nodes)}
+        self.view_memo: dict[Node, bool] = {}
+        self.reader = Reader(self.is_view)
+        self.cluster: dict[Node, Cluster] = {}
+        self.through: dict[Node, list[Node]] = {}
+        # Who reads a value, looking through views; None stands for a reader outside all kernels.
+        self.readers: dict[Node, list[Node | None]] = {n: [] for n in graph.nodes}
+
+    def run(self) -> Graph:
+        members = [n for n in self.graph.nodes if self.fusible(n)]
+        for position, node in enumerate(members):
+            self.start(node, float(position))
+        self.note_outside_readers()
+        for node in members:
+            self.merge_producers(node)
+        self.merge_siblings()
+        return self.rebuild()
+
+    # -- what takes part
+    def fusible(self, node: Node) -> bool:
+        return isinstance(node.op.lowering, (Map, AxisReduce, Contract)) and not self.is_view(node)
+
+    def is_view(self, node: Node) -> bool:
+        """Tell whether consumers read through the node; values that leave the kernels are computed."""
+        known = self.view_memo.get(node)
+        if known is None:
+            inside = node not in self.roots and all(
+                isinstance(u.op.lowering, (Map, AxisReduce, Contract)) or is_view(u) for u in self.graph.users[node]
+            )
+            known = self.view_memo[node] = inside and is_view(node)
+        return known
+
+    def start(self, node: Node, position: float) -> None:
+        reads, through = self.reader.reads(node)
+        self.through[node] = through
+        shape = frame(node)
+        axes: Projection = tuple(None if d == 1 else a for a, d in enumerate(shape))
+        rule = node.op.lowering
+        reduced = frozenset(a for a in node.attrs["axes"] if shape[a] != 1) if isinstance(rule, AxisReduce) else None
+        cluster = Cluster(
+            [node], shape, reduced or frozenset(), {node: axes}, position, isinstance(rule, Contract)
+        )
+        cluster.reads = [(node, r) for r in reads]
+        self.cluster[node] = cluster
+        for read in reads:
+            self.readers[read.source].append(node)
+
+    def note_outside_readers(self) -> None:
+        for node in self.graph.nodes:
+            if node in self.roots:
+                self.readers[node].append(None)
+            if node not in self.cluster and not self.is_view(node):
+                for operand in node.inputs:
+                    self.readers[operand].append(None)
+
+    # -- merging
+    def merge_producers(self, node: Node) -> None:
+        own = self.cluster[node]
+        sources = dict.fromkeys(r.source for _, r in own.reads if r.source in self.cluster)
+        # Contractions first: an epilogue saves a pass over memory, and only its first taker gets in.
+        ranked = sorted(sources, key=lambda s: (not self.cluster[s].contraction, -self.order[s]))
+        for source in ranked:
+            producer = self.cluster[source]
+            if producer is not self.cluster[node]:
+                self.try_merge(producer, self.cluster[node])
+
+    def merge_siblings(self) -> None:
+        """Merge clusters over one space that read a common operand: one pass over memory for all."""
+        by_operand: dict[tuple[Node, Shape, frozenset[int]], list[Cluster]] = {}
+        for cluster in self.clusters():
+            if cluster.contraction or not cluster.space:
+                continue
+            for source in dict.fromkeys(r.source for _, r in cluster.reads):
+                if len(source.type.shape) == len(cluster.space):
+                    key = (source, cluster.space, cluster.reduced)
+                    by_operand.setdefault(key, []).append(cluster)
+        for group in by_operand.values():
+            first = self.cluster[group[0].nodes[0]]
+            for other in group[1:]:
+                current = self.cluster[other.nodes[0]]
+                if current is not first and first.space == current.space:
+                    first = self.try_merge(*sorted((first, current), key=lambda c: c.position)) or current
+
+    def clusters(self) -> list[Cluster]:
+        return sorted(dict.fromkeys(self.cluster.values()), key=lambda c: c.position)
+
+    def try_merge(self, producer: Cluster, consumer: Cluster) -> Cluster | None:
+        """Merge two clusters if that is legal and useful; returns the result."""
+        if len(producer.nodes) + len(consumer.nodes) > self.options.max_nodes or consumer.contraction:
+            return None
+        merged = self.unify(producer, consumer)
+        if merged is None or not self.storable(merged) or not self.affordable(producer, merged):
+            return None
+        position = self.acyclic_position(producer, consumer)
+        if position is None:
+            return None
+        merged.position = position
+        for node in merged.nodes:
+            self.cluster[node] = merged
+        return merged
+
+    def unify(self, producer: Cluster, consumer: Cluster) -> Cluster | None:
+        """Return the two clusters over one index space, or None if their loops do not match."""
+        pairs = self.axis_pairs(producer, consumer)
+        if pairs is None:
+            return None
+        if not self.complete(pairs, producer, consumer):
+            return None
+        back = {b: a for a, b in pairs.items()}
+        wide = _nontrivial(producer.space)
+        if set(pairs) >= wide:
+            space, reduced = consumer.space, consumer.reduced
+            moved, kept, mapping = producer, consumer, pairs
+        elif set(back) >= _nontrivial(consumer.space):
+            space, reduced = producer.space, producer.reduced
+            moved, kept, mapping = consumer, producer, back
+        else:
+            return None
+        moved_reduced = frozenset(mapping[a] for a in moved.reduced if a in mapping)
+        if len(moved_reduced) != len(moved.reduced):
+            return None
+        if moved_reduced and reduced and moved_reduced != reduced:
+            return None
+        places = dict(kept.places)
+        for node, axes in moved.places.items():
+            places[node] = tuple(None if a is None else mapping.get(a) for a in axes)
+        nodes = sorted(places, key=self.order.__getitem__)
+        inside = set(nodes)
+        reads = [(n, r) for n, r in (*producer.reads, *consumer.reads) if r.source not in inside]
+        return Cluster(
+            nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction, reads
+        )
+
+    def axis_pairs(self, producer: Cluster, consumer: Cluster) -> dict[int, int] | None:
+        """Match axes of the two spaces by what the consumer reads; None if a read is irregular."""
+        pairs: dict[int, int] = {}
+        for node, read in consumer.reads:
+            if read.source not in producer.places:
+                continue
+            if read.projection is None:
+                return None
+            for a, j in zip(producer.result_axes(read.source), read.projection, strict=True):
+                b = None if j is None else consumer.places[node][j]
+                if (a is None) != (b is None):
+                    return None
+                if a is not None and b is not None and pairs.setdefault(a, b) != b:
+                    return None
+        if len(set(pairs.values())) != len(pairs):
+            return None
+        return pairs
+
+    def complete(self, pairs: dict[int, int], producer: Cluster, consumer: Cluster) -> bool:
+        """Pair the axes that no read connects: those a reduction has consumed, with those that follow it."""
+        left = [a for a in sorted(_nontrivial(producer.space)) if a not in pairs]
+        right = [b for b in sorted(_nontrivial(consumer.space)) if b not in pairs.values()]
+        if left and right:
+            if [producer.space[a] for a in left] != [consumer.space[b] for b in right]:
+                return False
+            pairs.update(zip(left, right, strict=True))
+        ordered = [pairs[a] for a in sorted(pairs)]
+        return ordered == sorted(ordered)
+
+    def storable(self, merged: Cluster) -> bool:
+        """Tell whether each node lies in the space as a full or a row value, and operands are few."""
+        full = _nontrivial(merged.space)
+        rows = full - merged.reduced
+        for node in merged.nodes:
+            axes = {a for a in merged.result_axes(node) if a is not None}
+            if axes == full or (merged.reduced and axes == rows):
+                continue
+            if isinstance(node.op.lowering, AxisReduce) or self.leaves(node, merged):
+                return False
+            if merged.reduced and axes & merged.reduced and axes != full:
+                # It would be neither hoisted into the row nor a full value.
+                if node.op.cost > self.options.recompute:
+                    return False
+        if merged.contraction and (merged.reduced or not self.is_epilogue(merged)):
+            return False
+        # A total over everything, then a second trip through the data: nothing is saved.
+        if merged.reduced and not rows and any(
+            self.leaves(n, merged) and {a for a in merged.result_axes(n) if a is not None} & merged.reduced
+            and self.after_reduction(n, merged)
+            for n in merged.nodes
+        ):
+            return False
+        return len({r.source for _, r in merged.reads}) <= self.options.max_operands
+
+    def after_reduction(self, node: Node, cluster: Cluster) -> bool:
+        inside = set(cluster.nodes)
+        stack, seen = [node], set()
+        while stack:
+            current = stack.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            if isinstance(current.op.lowering, AxisReduce):
+                return True
+            stack.extend(i for i in (*current.inputs, *_view_sources(current, self.through)) if i in inside)
+        return False
+
+    def is_epilogue(self, merged: Cluster) -> bool:
+        """Tell whether everything beside the contraction is elementwise over its result."""
+        if any(isinstance(n.op.lowering, AxisReduce) for n in merged.nodes):
+            return False
+        contractions = [n for n in merged.nodes if isinstance(n.op.lowering, Contract)]
+        return len(contractions) == 1 and merged.space == contractions[0].type.shape
+
+    def leaves(self, node: Node, cluster: Cluster) -> bool:
+        """Tell whether a value is needed outside the cluster."""
+        return any(r is None or self.cluster.get(r) is None or r not in cluster.places for r in self.readers[node])
+
+    def affordable(self, producer: Cluster, merged: Cluster) -> bool:
+        """Tell whether values narrower than the space are cheap to compute again along its inner axis."""
+        full = sorted(_nontrivial(merged.space))
+        for node in producer.nodes:
+            axes = {a for a in merged.result_axes(node) if a is not None}
+            missing = [a for a in full if a not in axes and a not in merged.reduced]
+            repeated = any(m < a for m in missing for a in axes)
+            if repeated and node.op.cost > self.options.recompute:
+                return False
+        return True
+
+    # -- order
+    def acyclic_position(self, producer: Cluster, consumer: Cluster) -> float | None:
+        """Return where the merged cluster stands in topological order, None if it would lie on a cycle.
+
+        Both answers are local: if nobody else reads the producer it can move down to the
+        consumer; if all other operands of the consumer stand before the producer, the
+        consumer can move up.  Otherwise a search between the two decides.
+        """
+        inside = producer.places.keys() | consumer.places.keys()
+        if all(r in inside for n in producer.nodes for r in self.readers[n] if r is not None):
+            return consumer.position
+        others = {self.cluster[r.source] for _, r in consumer.reads if r.source in self.cluster}
+        others -= {producer, consumer}
+        late = [c for c in others if c.position > producer.position]
+        late += self.opaque_operands(consumer, producer)
+        return producer.position if not late else None
+
+    def opaque_operands(self, consumer: Cluster, producer: Cluster) -> list[Cluster]:
+        """Return clusters behind the consumer's operands that no kernel computes (reshapes, loops)."""
+        found: list[Cluster] = []
+        seen: set[Node] = set()
+        stack = [r.source for _, r in consumer.reads if r.source not in self.cluster]
+        while stack:
+            node = stack.pop()
+            if node in seen or isinstance(node.op.lowering, Leaf):
+                continue
+            seen.add(node)
+            cluster = self.cluster.get(node)
+            if cluster is None:
+                stack.extend(node.inputs)
+            elif cluster.position >= producer.position:
+                found.append(cluster)
+        return found
+
+    # -- the new graph
+    def rebuild(self) -> Graph:
+        new: dict[Node, Node] = {}
+        last = {c.nodes[-1]: c for c in self.clusters()}
+        fused = [c for c in last.values() if len(c.nodes) > 1 or self.through[c.nodes[0]]]
+        if not fused:
+            return self.graph
+        grouped = {n: c for c in fused for n in c.nodes}
+        done: set[Cluster] = set()
+        for root in self.graph.nodes:
+            self.emit(root, grouped, done, new)
+        return self.graph.rewired({old: n for old, n in new.items() if old is not n})
+
+    def emit(self, root: Node, grouped: dict[Node, Cluster], done: set[Cluster], new: dict[Node, Node]) -> None:
+        """Build the image of `root` after that of everything it needs, without recursion."""
+        stack: list[Node] = [root]
+        while stack:
+            node = stack[-1]
+            if node in new:
+                stack.pop()
+                continue
+            cluster = grouped.get(node)
+            needs = self.operands(cluster) if cluster is not None else node.inputs
+            waiting = [n for n in needs if n not in new]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            if cluster is None:
+                new[node] = node.with_inputs(tuple(new[i] for i in node.inputs))
+            elif cluster not in done:
+                done.add(cluster)
+                self.replace(cluster, new)
+
+    def operands(self, cluster: Cluster) -> list[Node]:
+        """Return the values that a cluster reads from outside; scalar constants stay literals inside."""
+        inside = set(cluster.nodes)
+        views = {v for n in cluster.nodes for v in self.through[n]}
+        found = dict.fromkeys(
+            i for n in (*cluster.nodes, *views) for i in n.inputs if i not in inside and i not in views
+        )
+        return sorted((n for n in found if not _is_literal(n)), key=self.order.__getitem__)
+
+    def replace(self, cluster: Cluster, new: dict[Node, Node]) -> None:
+        operands = self.operands(cluster)
+        inner: dict[Node, Node] = {
+            n: Node(PLACEHOLDER, (), Attrs(), n.type, n.name or f"in{k}", n.where) for k, n in enumerate(operands)
+        }
+        feeds = tuple(inner[n] for n in operands)
+        views = {v for n in cluster.nodes for v in self.through[n]}
+        for node in sorted({*cluster.nodes, *views}, key=self.order.__getitem__):
+            for operand in node.inputs:
+                if _is_literal(operand):
+                    inner.setdefault(operand, operand)
+            inner[node] = replace(node, inputs=tuple(inner[i] for i in node.inputs))
+        results = [n for n in cluster.nodes if self.leaves(n, cluster)]
+        places = {inner[n]: axes for n, axes in cluster.places.items()}
+        body = FusedGraph(
+            feeds,
+            tuple(inner[n] for n in results),
+            frame=Frame(cluster.space, cluster.reduced, places),
+        )
+        images = fuse_nodes(body, tuple(new[n] for n in operands))
+        new.update(zip(results, images, strict=True))
+        for node in cluster.nodes:
+            # Values that nobody outside reads have no image; mark them as settled.
+            new.setdefault(node, node)
+        record(f"fuse {len(cluster.nodes)} nodes", images[0].where)
+
+
+def _nontrivial(space: Shape) -> set[int]:
+    return {a for a, d in enumerate(space) if d != 1}
+
+
+def _is_literal(node: Node) -> bool:
+    return node.op.name == "constant" and node.payload.array.size == 1
+
+
+def _view_sources(node: Node, through: dict[Node, list[Node]]) -> Iterable[Node]:
+    return (i for v in through[node] for i in v.inputs)
