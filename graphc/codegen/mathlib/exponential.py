@@ -252,11 +252,11 @@ def tanh_f32(x: f32) -> f32:
     np.float32(1.0)
     """
     size = fabs_f32(x)
-    z = x * x
-    near = x + x * (z * poly5(z, TANH_F32))
+    z = size * size
+    near = size + size * (z * poly5(z, TANH_F32))
     twice = f32(20) if size > f32(10) else f32(2) * size
-    far = copysign_f32(f32(1) - f32(2) / (exp_bounded_f32(twice) + f32(1)), x)
-    return near if size < f32(0.55) else far
+    far = f32(1) - f32(2) / (exp_bounded_f32(twice) + f32(1))
+    return copysign_f32(near if size < f32(0.55) else far, x)
 
 
 def tanh_f64(x: f64) -> f64:
@@ -266,11 +266,11 @@ def tanh_f64(x: f64) -> f64:
     np.float64(1.0)
     """
     size = fabs_f64(x)
-    z = x * x
-    near = x + x * (z * poly10(z, TANH_F64))
+    z = size * size
+    near = size + size * (z * poly10(z, TANH_F64))
     twice = f64(40) if size > f64(20) else f64(2) * size
-    far = copysign_f64(f64(1) - f64(2) / (exp_bounded_f64(twice) + f64(1)), x)
-    return near if size < f64(0.55) else far
+    far = f64(1) - f64(2) / (exp_bounded_f64(twice) + f64(1))
+    return copysign_f64(near if size < f64(0.55) else far, x)
 
 
 def half_exp_f32(x: f32) -> f32:

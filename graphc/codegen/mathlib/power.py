@@ -119,7 +119,8 @@ def pow_f32(x: f32, y: f32) -> f32:
     logarithm = k + s * poly5(s * s, LOG2_F64)
     logarithm = -INF_F64 if base == f64(0) else logarithm
     logarithm = INF_F64 if base == INF_F64 else logarithm
-    power = f64(0) if base == f64(1) else f64(y) * logarithm
+    exponent = f64(0) if base == f64(1) else f64(y)  # for 1 to an infinite power
+    power = exponent * logarithm
     power = f64(-200) if power < f64(-200) else power
     power = f64(200) if power > f64(200) else power
     n = rint_f64(power)
@@ -137,8 +138,9 @@ def pow_f64(x: f64, y: f64) -> f64:
     logarithm, logarithm_low = log2_wide_f64(base)
     logarithm = -INF_F64 if base == f64(0) else logarithm
     logarithm = INF_F64 if base == INF_F64 else logarithm
-    power = f64(0) if base == f64(1) else y * logarithm
-    power_low = fma_f64(y, logarithm, -power) + y * logarithm_low
+    exponent = f64(0) if base == f64(1) else y  # for 1 to an infinite power
+    power = exponent * logarithm
+    power_low = fma_f64(exponent, logarithm, -power) + exponent * logarithm_low
     power_low = power_low if fabs_f64(power) < f64(1100) else f64(0)
     power = f64(-1100) if power < f64(-1100) else power
     power = f64(1100) if power > f64(1100) else power
