@@ -14,7 +14,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
-from graphc.ops.arithmetic import where
+from graphc.ops.selection import where
 from graphc.ops.axes import as_dim, is_int
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
