@@ -30,12 +30,24 @@ def _pow_numpy(x: Any, y: Any) -> Any:
     return np.where(y < 0, unit, whole).astype(x.dtype)
 
 
+def _whole_power(x: Expr, y: Expr) -> Expr:
+    """Raise to a power of at least 0, in digits of 16 bits: kernels take no larger integer powers."""
+    if y.dtype.itemsize <= 2:
+        return call("pow", x, y)
+    base, power = x, call("pow", x, call("bitand", y, const(0xFFFF, y.dtype)))
+    for shift in range(16, 8 * y.dtype.itemsize, 16):
+        base = call("pow", base, const(1 << 16, y.dtype))
+        digit = call("bitand", call("shr", y, const(shift, y.dtype)), const(0xFFFF, y.dtype))
+        power = power * call("pow", base, digit)
+    return power
+
+
 def _pow(x: Expr, y: Expr) -> Expr:
     if is_float(x.dtype) or x.dtype == UINT8:
         return call("pow", x, y)
     zero, one = const(0, x.dtype), const(1, x.dtype)
     negative = y < 0
-    whole = call("pow", x, expr.where(negative, zero, y))
+    whole = _whole_power(x, expr.where(negative, zero, y))
     odd = call("bitand", y, one).ne(0)
     unit = expr.where(x.eq(1), one, expr.where(x.eq(-1), expr.where(odd, const(-1, x.dtype), one), zero))
     return expr.where(negative, unit, whole)
@@ -79,6 +91,9 @@ def _pow_samples() -> Iterable[Sample]:
         values = integers(dtype)
         powers = np.array([0, 1, 2, 3, 5, 31, 64, 100], dtype)
         yield Sample((values[:, None], powers[None, :]), expected=np.power)
+    large = np.array([70001, 2**31 - 1])
+    yield Sample((np.array([[3], [-1], [2]]), large), expected=np.power)
+    yield Sample((np.array([[3], [-7]], np.int32), large.astype(np.int32)), expected=np.power)
     below = np.array([[-1], [-2], [-3]])
     units = np.array([-2, -1, 0, 1, 2])
     found = np.array([[0, -1, 0, 1, 0], [0, 1, 0, 1, 0], [0, -1, 0, 1, 0]])
