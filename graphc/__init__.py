@@ -6,11 +6,35 @@ Define a symbolic graph, let passes fuse and prune it, run the compiled program:
 """
 
 from graphc.autodiff import grad
+from graphc.compiler import compile
+from graphc.runtime.program import Program
 from graphc.gradient_check import check_gradients
 from graphc.interpreter import evaluate
 from graphc.leaves import Variable, constant, placeholder, variable
 from graphc.ops import *
 from graphc.tensor import Tensor
+from graphc import debug, nn, optim, random
+from graphc.nn.dropout import drop_connect, dropout
+from graphc.serialization import load_variables, save_variables
 
-__all__ = ["Tensor", "Variable", "check_gradients", "constant", "evaluate", "grad", "placeholder", "variable"]
+__all__ = [
+    "Program",
+    "Tensor",
+    "Variable",
+    "check_gradients",
+    "compile",
+    "constant",
+    "debug",
+    "drop_connect",
+    "dropout",
+    "evaluate",
+    "grad",
+    "load_variables",
+    "nn",
+    "optim",
+    "placeholder",
+    "random",
+    "save_variables",
+    "variable",
+]
 __version__ = "0.1.0"

@@ -89,7 +89,10 @@ def _gradient_of(target: Tensor, cotangents: dict[Node, Tensor]) -> Tensor:
 def _require_tensor(value: object, what: str) -> None:
     if not isinstance(value, Tensor):
         raise GradientError(
-            f"grad: the {what} must be a Tensor", expected="a Tensor", given=type(value).__name__, where=caller()
+            f"grad: the {what} must be a Tensor",
+            expected="a Tensor",
+            given=type(value).__name__,
+            where=caller(),
         )
 
 

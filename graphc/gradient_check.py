@@ -52,7 +52,9 @@ class GradientReport:
     inputs: tuple[InputReport, ...]
 
     def __str__(self) -> str:
-        lines = (f"{i.name}: {i.entries} entries, worst at {i.max_error:.2g} of the tolerance" for i in self.inputs)
+        lines = (
+            f"{i.name}: {i.entries} entries, worst at {i.max_error:.2g} of the tolerance" for i in self.inputs
+        )
         return "\n".join(lines)
 
 
@@ -120,7 +122,9 @@ def check_gradients(
     return GradientReport(tuple(reports))
 
 
-def _apply(fn: Callable[..., Any], arrays: Sequence[TensorLike] | None) -> tuple[Any, list[Tensor], dict[Tensor, Any]]:
+def _apply(
+    fn: Callable[..., Any], arrays: Sequence[TensorLike] | None
+) -> tuple[Any, list[Tensor], dict[Tensor, Any]]:
     points = [np.asarray(a) for a in arrays or ()]
     operands = [placeholder(f"x{k}", a.shape, a.dtype) for k, a in enumerate(points)]
     floating = [t for t in operands if is_float(t.dtype)]
@@ -171,7 +175,15 @@ class _Problem:
         )
 
     def compare(
-        self, k: int, label: str, *, rtol: float, atol: float, entries: int, rng: np.random.Generator, where: Any
+        self,
+        k: int,
+        label: str,
+        *,
+        rtol: float,
+        atol: float,
+        entries: int,
+        rng: np.random.Generator,
+        where: Any,
     ) -> InputReport:
         """Compare the gradient by target `k` element by element."""
         target, gradient = self.targets[k], self.gradients[k]
@@ -235,7 +247,9 @@ def _in_float64(order: list[Node]) -> dict[Node, Node]:
     """Return for each node its image in the same graph with float64 in place of float32."""
     image: dict[Node, Node] = {}
     for node in order:
-        image[node] = _leaf_in_float64(node) if isinstance(node.op.lowering, Leaf) else _apply_in_float64(node, image)
+        image[node] = (
+            _leaf_in_float64(node) if isinstance(node.op.lowering, Leaf) else _apply_in_float64(node, image)
+        )
     return image
 
 
@@ -250,7 +264,9 @@ def _leaf_in_float64(node: Node) -> Node:
 
 def _apply_in_float64(node: Node, image: Mapping[Node, Node]) -> Node:
     inputs = tuple(image[i] for i in node.inputs)
-    attrs = Attrs({k: FLOAT64 if v == FLOAT32 and isinstance(v, np.dtype) else v for k, v in node.attrs.items()})
+    attrs = Attrs(
+        {k: FLOAT64 if v == FLOAT32 and isinstance(v, np.dtype) else v for k, v in node.attrs.items()}
+    )
     if attrs == node.attrs and all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
         return node
     return make_node(node.op, inputs, attrs, name=node.name, where=node.where, payload=node.payload)

@@ -16,7 +16,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Leaf
-from graphc.ops.op import Op
+from graphc.ops.op import Op, current_place
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TensorType, as_dtype
 
@@ -132,7 +132,7 @@ def constant_node(array: Array, name: str | None = None, where: Any = None) -> N
     header = f"{array.dtype}{array.shape}".encode()
     digest = hashlib.sha256(header + array.tobytes()).hexdigest()[:32]
     type = TensorType(tuple(array.shape), array.dtype)
-    return Node(CONSTANT, (), Attrs(), type, name, where or caller(), ConstantData(array, digest))
+    return Node(CONSTANT, (), Attrs(), type, name, where or current_place(), ConstantData(array, digest))
 
 
 def _array(value: Any, owner: str) -> Array:
@@ -148,6 +148,10 @@ def _array(value: Any, owner: str) -> Array:
 
 
 # ------------------------------------------------------------------- variables
+# One lock for all variables: a program's updates land together, so readers must see all or none.
+STATE_LOCK = threading.RLock()
+
+
 class Storage:
     """The memory of a variable: one C-contiguous, 64-byte aligned array that never moves.
 
@@ -162,7 +166,7 @@ class Storage:
         start = -raw.ctypes.data % 64
         self.array: Array = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
         self.array[...] = value
-        self.lock = threading.RLock()
+        self.lock = STATE_LOCK
         self.trainable = trainable
         # Weak, so that dropping the last handle and node frees the memory at once.
         self.handle: weakref.ref[Variable] | None = None

@@ -1,1 +1,109 @@
-"""Placeholder until passes exist."""
+"""The passes, one file each, and the default pipelines made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from graphc.errors import ArgumentError, caller
+from graphc.passes.canonicalize import Canonicalize
+from graphc.passes.cse import MergeEqual
+from graphc.passes.expand import ExpandComposites
+from graphc.passes.fold_constants import FoldConstants
+from graphc.passes.prune import Prune
+from graphc.passes.simplify import Simplify
+from graphc.passes.stabilize import Stabilize
+from graphc.pipeline import Repeat, Step
+
+__all__ = [
+    "PIPELINES",
+    "Canonicalize",
+    "ExpandComposites",
+    "FoldConstants",
+    "MergeEqual",
+    "Prune",
+    "Simplify",
+    "Stabilize",
+    "steps_for",
+]
+
+Optimize = Literal["none", "fast", "full"] | Sequence[Step]
+
+NONE: tuple[Step, ...] = (
+    # Nothing lowers a composite op: this is the one pass that is not optional.
+    ExpandComposites(),
+)
+
+FAST: tuple[Step, ...] = (
+    # First, so that the patterns of all later rules need one spelling only.
+    Canonicalize(),
+    # Before expansion, while softmax and sigmoid are still single nodes.
+    Stabilize(),
+    ExpandComposites(),
+    # Forward and backward pass expand the same softmax: merge before anything looks at uses.
+    MergeEqual(),
+    # Last of all, so that no later pass sees nodes that nothing reads.
+    Prune(),
+)
+
+FULL: tuple[Step, ...] = (
+    # First, so that the patterns of all later rules need one spelling only.
+    Canonicalize(),
+    # Before expansion, while softmax and sigmoid are still single nodes.
+    Stabilize(),
+    ExpandComposites(),
+    # Each of these makes work for the others; two or three rounds settle most graphs.
+    Repeat(
+        (
+            # Expansions and simplifications leave shapes and constants in any order.
+            Canonicalize(),
+            # Turns subgraphs into the constants that the algebra below looks for.
+            FoldConstants(),
+            Simplify(),
+            # Expansions contain formulas of their own.
+            Stabilize(),
+            # After the algebra, which makes more nodes equal.
+            MergeEqual(),
+        )
+    ),
+    # Last of all, so that no later pass sees nodes that nothing reads.
+    Prune(),
+)
+
+PIPELINES: dict[str, tuple[Step, ...]] = {"none": NONE, "fast": FAST, "full": FULL}
+
+
+def steps_for(optimize: Optimize) -> tuple[Step, ...]:
+    """Return the passes that an ``optimize`` argument asks for.
+
+    Parameters
+    ----------
+    optimize : {"none", "fast", "full"} or sequence of Pass
+        A default pipeline, or passes to run as given; expansion of composite ops follows
+        them, which changes nothing if one of them was it.
+
+    Returns
+    -------
+    tuple of Pass or Repeat
+
+    Raises
+    ------
+    ArgumentError
+        If there is no pipeline of that name.
+
+    Examples
+    --------
+    >>> from graphc.passes import Prune, steps_for
+    >>> steps_for([Prune()])
+    (Prune(), ExpandComposites())
+    """
+    if not isinstance(optimize, str):
+        return (*optimize, ExpandComposites())
+    if optimize not in PIPELINES:
+        raise ArgumentError(
+            "optimize: no such pipeline",
+            expected=" or ".join(map(repr, PIPELINES)) + ", or a list of passes",
+            given=repr(optimize),
+            where=caller(),
+        )
+    return PIPELINES[optimize]

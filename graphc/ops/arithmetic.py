@@ -1,42 +1,41 @@
-"""Arithmetic, comparison, logic and selection, under their array-API names."""
+"""Arithmetic, under its array-API names.
+
+Integers follow NumPy: they wrap on overflow, and division by zero gives 0.  Sums and
+products of bools are logical.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 import numpy as np
 
-from graphc.errors import DTypeError
+from graphc.errors import DTypeError, caller
 from graphc.lower import expr
-from graphc.lower.expr import Expr, call
-from graphc.lower.rules import Index, Map, Site
-from graphc.ops.elementwise import astype, binary, boolean, unary, unbroadcast
-from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
-from graphc.tensor import Tensor, TensorLike, as_tensor, promote
-from graphc.types import BOOL, DTYPES, FLOATS, INTEGERS, NUMERIC, TensorType
+from graphc.lower.expr import Expr, call, const
+from graphc.ops.elementwise import Binary, Unary, binary, unary
+from graphc.tensor import Tensor, TensorLike, as_tensor
+from graphc.types import BOOL, DTYPES, FLOATS, INT8, NUMERIC, UINT8, is_float, is_integer
 
 __all__ = [
+    "abs",
     "add",
+    "copysign",
     "divide",
-    "equal",
-    "greater",
-    "greater_equal",
-    "less",
-    "less_equal",
+    "floor_divide",
     "multiply",
     "negative",
-    "not_equal",
+    "positive",
+    "reciprocal",
+    "remainder",
+    "sign",
+    "square",
     "subtract",
-    "where",
 ]
 
 add = binary(
     "add",
     np.add,
-    lambda x, y: x + y,
-    doc="Add elementwise.",
-    dtypes=NUMERIC,
+    lambda x, y: x | y if x.dtype == BOOL else x + y,
+    doc="Add elementwise; for bools, the logical or.",
     commutative=True,
     gradient=lambda g, out, x, y: [g, g],
 )
@@ -51,9 +50,8 @@ subtract = binary(
 multiply = binary(
     "multiply",
     np.multiply,
-    lambda x, y: x * y,
-    doc="Multiply elementwise.",
-    dtypes=NUMERIC,
+    lambda x, y: x & y if x.dtype == BOOL else x * y,
+    doc="Multiply elementwise; for bools, the logical and.",
     commutative=True,
     gradient=lambda g, out, x, y: [g * y, g * x],
 )
@@ -61,7 +59,11 @@ divide = binary(
     "divide",
     np.true_divide,
     lambda x, y: x / y,
-    doc="Divide elementwise; integers are converted to float64 first.",
+    doc="Divide elementwise.",
+    notes=(
+        "The gradient at ``y = 0`` is not finite even where the quotient is masked by `where`\n"
+        "afterwards; mask the divisor instead: ``x / gx.where(y == 0, 1, y)``."
+    ),
     dtypes=FLOATS,
     cost=4,
     gradient=lambda g, out, x, y: [g / y, -(g * out) / y],
@@ -74,61 +76,70 @@ negative = unary(
     dtypes=NUMERIC,
     gradient=lambda g, out, x: [-g],
 )
+abs = unary(
+    "abs",
+    np.abs,
+    lambda x: x if x.dtype in (BOOL, UINT8) else call("abs", x),
+    doc="Compute the absolute value elementwise.",
+    notes="The gradient at 0 is 0.",
+    example=([-2.0, 0.0, 3.0],),
+    dtypes=DTYPES,
+    gradient=lambda g, out, x: [g * sign(x)],
+)
+square = unary(
+    "square",
+    np.square,
+    lambda x: x * x,
+    doc="Multiply every element by itself.",
+    dtypes=NUMERIC,
+    bools=INT8,
+    gradient=lambda g, out, x: [g * (2 * x)],
+)
+reciprocal = unary(
+    "reciprocal",
+    np.reciprocal,
+    lambda x: 1 / x,
+    doc="Compute ``1 / x`` elementwise.",
+    cost=4,
+    gradient=lambda g, out, x: [-g * square(out)],
+)
 
 
-def _comparison(name: str, numpy: Callable[..., Any], fn: str, doc: str, commutative: bool = False) -> Any:
-    return binary(
-        name,
-        numpy,
-        lambda x, y: expr.compare(fn, x, y),
-        doc=doc,
-        result=boolean,
-        commutative=commutative,
-    )
+def _sign(x: Expr) -> Expr:
+    if is_float(x.dtype):
+        return call("sign", x)
+    one, zero = const(1, x.dtype), const(0, x.dtype)
+    negative_part = zero if x.dtype == UINT8 else expr.where(x < 0, const(-1, x.dtype), zero)
+    return expr.where(x > 0, one, negative_part)
 
 
-equal = _comparison("equal", np.equal, "eq", "Tell elementwise whether x == y.", commutative=True)
-not_equal = _comparison("not_equal", np.not_equal, "ne", "Tell elementwise whether x != y.", commutative=True)
-less = _comparison("less", np.less, "lt", "Tell elementwise whether x < y.")
-less_equal = _comparison("less_equal", np.less_equal, "le", "Tell elementwise whether x <= y.")
-greater = _comparison("greater", np.greater, "gt", "Tell elementwise whether x > y.")
-greater_equal = _comparison("greater_equal", np.greater_equal, "ge", "Tell elementwise whether x >= y.")
+sign: Unary = unary(
+    "sign",
+    np.sign,
+    _sign,
+    doc="Return -1, 0 or 1 with the sign of each element; NaN for NaN.",
+    example=([-2.5, 0.0, 4.0],),
+    dtypes=NUMERIC,
+    gradient=lambda g, out, x: [None],
+)
+copysign: Binary = binary(
+    "copysign",
+    np.copysign,
+    lambda x, y: call("copysign", x, y),
+    doc="Return the magnitude of `x` with the sign of `y`, which may be a signed zero.",
+    example=([1.0, 2.0], [-0.0, 3.0]),
+    dtypes=FLOATS,
+    gradient=lambda g, out, x, y: [g * copysign(1.0, x) * copysign(1.0, out), None],
+)
 
 
-# ------------------------------------------------------------------- selection
-def _where_rule(ctx: Infer, cond: TensorType, x: TensorType, y: TensorType) -> TensorType:
-    ctx.dtype_in(cond.dtype, (BOOL,), "condition")
-    if x.dtype != y.dtype:
-        ctx.dtype_error("branches differ in dtype", x.dtype, y.dtype)
-    return TensorType(ctx.broadcast(cond.shape, x.shape, y.shape), x.dtype)
-
-
-def _where_lower(site: Site, index: Index) -> Expr:
-    return expr.where(site.broadcast(0, index), site.broadcast(1, index), site.broadcast(2, index))
-
-
-def _where_gradient(g: Tensor, out: Tensor, cond: Tensor, x: Tensor, y: Tensor) -> Gradients:
-    zero = as_tensor(0, g.dtype)
-    return [None, unbroadcast(where(cond, g, zero), x), unbroadcast(where(cond, zero, g), y)]
-
-
-def _where_samples() -> Iterable[Sample]:
-    rng = np.random.default_rng(3)
-    for shape in ((3, 5), (0, 2), (1,), ()):
-        x, y = rng.normal(size=shape), rng.normal(size=shape)
-        yield Sample((rng.random(shape) > 0.5, x, y), expected=np.where)
-    yield Sample((np.array([[True], [False]]), np.ones(3), np.zeros((2, 1))), expected=np.where)
-
-
-def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
-    """Choose elementwise: `x` where `condition` is true, else `y`.
+def positive(x: TensorLike) -> Tensor:
+    """Return `x` itself.
 
     Parameters
     ----------
-    condition : array_like of bool
-        Selects.
-    x, y : array_like
-        Choices; all three broadcast, `x` and `y` are promoted to one dtype.
+    x : array_like
+        Operand; any dtype but bool.
 
     Returns
     -------
@@ -137,25 +148,76 @@ def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
     Raises
     ------
     DTypeError
-        If `condition` is not bool.
+        If `x` is bool.
 
     Examples
     --------
     >>> import graphc as gx
-    >>> gx.evaluate(gx.where(gx.constant([True, False]), 1, 2))
-    array([1, 2])
+    >>> gx.evaluate(gx.positive([1, -2]))
+    array([ 1, -2])
     """
-    (a, b), dtype = promote(x, y)
-    return _WHERE(as_tensor(condition), astype(a, dtype), astype(b, dtype))
+    t = as_tensor(x)
+    if t.dtype != BOOL:
+        return t
+    raise DTypeError(
+        "positive: operand has an unsupported dtype",
+        expected=" or ".join(map(str, NUMERIC)),
+        given=str(t.dtype),
+        where=caller(),
+    )
 
 
-_WHERE = Op(
-    "where",
-    _where_rule,
-    np.where,
-    Map(_where_lower),
-    gradient=_where_gradient,
-    api=where,
-    samples=_where_samples,
-    errors=lambda: (ErrorSample(lambda: where(1.0, 2.0, 3.0), DTypeError, "condition"),),
+# ------------------------------------------------------------ integer division
+def _divide_safely(fn: str, x: Expr, y: Expr, by_zero: Expr, by_minus_one: Expr) -> Expr:
+    """Divide integers without ever executing a division that traps (by 0, INT_MIN by -1)."""
+    zero = y.eq(0)
+    minus_one = expr.FALSE if y.dtype == UINT8 else y.eq(-1)
+    quotient = call(fn, x, expr.where(zero | minus_one, const(1, y.dtype), y))
+    return expr.where(zero, by_zero, expr.where(minus_one, by_minus_one, quotient))
+
+
+def _floor_divide(x: Expr, y: Expr) -> Expr:
+    if is_integer(x.dtype):
+        return _divide_safely("floordiv", x, y, const(0, x.dtype), -x)
+    # floor(x / y) would be off by one where the quotient rounds up to a whole number.
+    zero = y.eq(0)
+    safe = expr.where(zero, const(1, y.dtype), y)
+    quotient = call("rint", (x - call("mod", x, safe)) / safe)
+    far = call("isinf", y, dtype=BOOL) & call("isfinite", x, dtype=BOOL)
+    toward_zero = expr.where(x * y < 0, const(-1, x.dtype), const(0, x.dtype))
+    return expr.where(zero, x / y, expr.where(far, toward_zero, quotient))
+
+
+def _remainder(x: Expr, y: Expr) -> Expr:
+    nothing = const(0, x.dtype)
+    if is_integer(x.dtype):
+        return _divide_safely("mod", x, y, nothing, nothing)
+    zero = y.eq(0)
+    undefined = const(float("nan"), x.dtype)
+    return expr.where(zero, undefined, call("mod", x, expr.where(zero, const(1, y.dtype), y)))
+
+
+floor_divide = binary(
+    "floor_divide",
+    np.floor_divide,
+    _floor_divide,
+    doc="Divide and round down elementwise.",
+    notes="Integers divided by 0 give 0.  The gradient is zero.",
+    example=([7, -7, 7], [2, 2, 0]),
+    dtypes=NUMERIC,
+    bools=INT8,
+    cost=8,
+    gradient=lambda g, out, x, y: [None, None],
+)
+remainder = binary(
+    "remainder",
+    np.remainder,
+    _remainder,
+    doc="Compute what floor division leaves: ``x - floor_divide(x, y) * y``, with the sign of `y`.",
+    notes="Integers give 0 for a zero divisor, floats NaN.",
+    example=([7, -7, 7], [3, 3, -3]),
+    dtypes=NUMERIC,
+    bools=INT8,
+    cost=8,
+    gradient=lambda g, out, x, y: [g, -g * floor_divide(x, y)],
 )

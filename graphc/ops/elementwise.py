@@ -7,22 +7,28 @@ inserts the conversions, so rules, gradients and lowerings see one dtype only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.elementwise_docs import document
+from graphc.ops.elementwise_samples import Domain, default_samples
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor, promote
-from graphc.types import BOOL, DTYPES, FLOAT64, FLOATS, DType, TensorType, is_float
+from graphc.types import BOOL, DTYPES, FLOAT64, FLOATS, INT64, DType, TensorType, as_dtype, is_float
 
 __all__ = ["astype"]
 
 Unary = Callable[[TensorLike], Tensor]
 Binary = Callable[[TensorLike, TensorLike], Tensor]
 Result = Callable[[DType], DType]
+Samples = Callable[[], Iterable[Sample]]
+Errors = Callable[[], Iterable[ErrorSample]]
 
 
 def same(dtype: DType) -> DType:
@@ -48,46 +54,75 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
     return reshape(sum_(g, axis=tuple(axes), keepdims=True), like.shape)
 
 
+def operand_dtype(dtype: DType, dtypes: Sequence[DType], bools: DType | None = None) -> DType:
+    """Return what operands of `dtype` are converted to for an op that takes `dtypes`.
+
+    Ops on floats compute anything else in float64.  `bools` is the dtype in which an op
+    without a bool meaning computes bools; where it is None too, the type rule raises.
+    """
+    if dtype in dtypes:
+        return dtype
+    if set(dtypes) <= set(FLOATS):
+        return FLOAT64
+    return bools if dtype == BOOL and bools is not None else dtype
+
+
+def operands(
+    values: Sequence[TensorLike], dtypes: Sequence[DType], bools: DType | None = None
+) -> tuple[Tensor, ...]:
+    """Return operands promoted to one dtype that an op on `dtypes` takes."""
+    tensors, dtype = promote(*values)
+    target = operand_dtype(dtype, dtypes, bools)
+    return tuple(astype(t, target) for t in tensors)
+
+
+def number(op: str, parameter: str, value: object) -> float:
+    """Return a parameter as a float.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not a Python or NumPy number: a Tensor has no value while the graph is built.
+    """
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    raise ArgumentError(
+        f"{op}: bad {parameter}", expected="a Python number", given=repr(value), where=caller()
+    )
+
+
 def elementwise_op(
     name: str,
     numpy: Callable[..., Any],
     scalar: Callable[..., Expr],
     *,
     dtypes: Sequence[DType],
-    result: Result,
-    gradient: Callable[..., Gradients] | None,
-    commutative: bool,
-    cost: int,
-    samples: Callable[[], Iterable[Sample]],
-    errors: Callable[[], Iterable[ErrorSample]],
+    result: Result = same,
+    gradient: Callable[..., Gradients] | None = None,
+    commutative: bool = False,
+    cost: int = 1,
+    samples: Samples = lambda: (),
+    errors: Errors = lambda: (),
     api: Callable[..., Tensor] | None = None,
     listed: bool = True,
 ) -> Op:
-    """Make the op of an elementwise function from its NumPy meaning and scalar expression."""
+    """Make the op of an elementwise function from its NumPy meaning and scalar expression.
 
-    def infer(ctx: Infer, *types: TensorType) -> TensorType:
-        for i, t in enumerate(types):
-            ctx.dtype_in(t.dtype, dtypes, f"operand {i}")
-        if len({t.dtype for t in types}) > 1:
-            ctx.dtype_error("operands differ in dtype", types[0].dtype, types[-1].dtype)
-        return TensorType(ctx.broadcast(*(t.shape for t in types)), result(types[0].dtype))
+    `numpy`, `scalar` and `gradient` receive the node's attributes as keyword arguments.  A
+    gradient is written for operands of the result's shape; the sums over stretched axes
+    are added here.
+    """
 
     def lower(site: Site, index: Index) -> Expr:
-        value = scalar(*(site.broadcast(k, index) for k in range(len(site.inputs))))
+        value = scalar(*(site.broadcast(k, index) for k in range(len(site.inputs))), **site.attrs)
         return expr.cast(value, site.type.dtype)
-
-    def backward(g: Tensor, out: Tensor, *inputs: Tensor) -> Gradients:
-        if gradient is None:
-            return [None] * len(inputs)
-        parts = gradient(g, out, *inputs)
-        return [None if p is None else unbroadcast(p, x) for p, x in zip(parts, inputs, strict=True)]
 
     return Op(
         name,
-        infer,
+        broadcast_rule(dtypes, result),
         numpy,
         Map(lower),
-        gradient=backward if gradient is not None else None,
+        gradient=stretched(gradient),
         api=api,
         samples=samples,
         errors=errors,
@@ -98,18 +133,48 @@ def elementwise_op(
     )
 
 
+def broadcast_rule(dtypes: Sequence[DType], result: Result) -> Callable[..., TensorType]:
+    """Return the type rule of elementwise ops: operands of one dtype that broadcast."""
+
+    def infer(ctx: Infer, *types: TensorType, **attrs: Any) -> TensorType:
+        for i, t in enumerate(types):
+            ctx.dtype_in(t.dtype, dtypes, f"operand {i}")
+        if len({t.dtype for t in types}) > 1:
+            ctx.dtype_error("operands differ in dtype", types[0].dtype, types[-1].dtype)
+        return TensorType(ctx.broadcast(*(t.shape for t in types)), result(types[0].dtype))
+
+    return infer
+
+
+def stretched(gradient: Callable[..., Gradients] | None) -> Callable[..., Gradients] | None:
+    """Return a gradient that also sums over the axes along which operands were stretched."""
+    if gradient is None:
+        return None
+
+    def backward(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
+        parts = gradient(g, out, *inputs, **attrs)
+        return [None if p is None else unbroadcast(p, x) for p, x in zip(parts, inputs, strict=True)]
+
+    return backward
+
+
 def unary(
     name: str,
     numpy: Callable[..., Any],
     scalar: Callable[[Expr], Expr],
     *,
     doc: str,
+    notes: str = "",
+    example: Sequence[Any] | None = None,
     dtypes: Sequence[DType] = FLOATS,
+    bools: DType | None = None,
     result: Result = same,
     gradient: Callable[..., Gradients] | None = None,
     cost: int = 1,
-    samples: Callable[[], Iterable[Sample]] | None = None,
-    errors: Callable[[], Iterable[ErrorSample]] = lambda: (),
+    domain: Domain = (0.3, 2.7),
+    reference: Callable[..., Any] | None = None,
+    samples: Samples = lambda: (),
+    errors: Errors = lambda: (),
 ) -> Unary:
     """Define a function of one tensor; returns the public function.
 
@@ -122,21 +187,31 @@ def unary(
     scalar : callable
         The same on one `Expr`, whose dtype is one of `dtypes`.
     doc : str
-        First line of the docstring; shapes, dtypes and an example are added.
+        First line of the docstring; operands, result and an example are added.
+    notes : str
+        Further text of the docstring: special values, conventions.
+    example : sequence, optional
+        One value for each operand, shown in the docstring.
     dtypes : sequence of dtype
         What it takes.  If only floats, other operands are converted to float64 first.
+    bools : dtype, optional
+        What bool operands are converted to where NumPy has no loop for bool.
     result : callable
         Result dtype from operand dtype.
     gradient : callable, optional
         ``gradient(g, out, x) -> [dx]``.
     cost : int
         Rough arithmetic per element, in multiplications.
-    samples, errors : callable, optional
-        See `Op`; by default values inside and outside [-1, 1], zero, NaN and infinities.
+    domain : pair of float
+        Where samples for finite differences are drawn: smooth and well conditioned there.
+    reference : callable, optional
+        The expected values of samples, by another route than `numpy`.
+    samples, errors : callable
+        Further samples; see `Op`.
     """
 
     def function(x: TensorLike) -> Tensor:
-        return op(_prepare(as_tensor(x), dtypes))
+        return op(*operands((x,), dtypes, bools))
 
     op = elementwise_op(
         name,
@@ -145,13 +220,14 @@ def unary(
         dtypes=dtypes,
         result=result,
         gradient=gradient,
-        commutative=False,
         cost=cost,
-        samples=samples or (lambda: default_samples(1, numpy, dtypes)),
-        errors=errors,
+        samples=lambda: [*default_samples(1, reference or numpy, dtypes, domain), *samples()],
+        errors=lambda: [*_dtype_errors(function, 1, dtypes, bools), *errors()],
         api=function,
     )
-    return _document(function, name, doc, ("x",), dtypes)
+    return document(
+        function, name, numpy, ("x",), dtypes, result(dtypes[0]), doc=doc, notes=notes, example=example
+    )
 
 
 def binary(
@@ -160,20 +236,23 @@ def binary(
     scalar: Callable[[Expr, Expr], Expr],
     *,
     doc: str,
+    notes: str = "",
+    example: Sequence[Any] | None = None,
     dtypes: Sequence[DType] = DTYPES,
+    bools: DType | None = None,
     result: Result = same,
     gradient: Callable[..., Gradients] | None = None,
     commutative: bool = False,
     cost: int = 1,
-    samples: Callable[[], Iterable[Sample]] | None = None,
-    errors: Callable[[], Iterable[ErrorSample]] = lambda: (),
+    domain: Domain = (0.3, 2.7),
+    reference: Callable[..., Any] | None = None,
+    samples: Samples = lambda: (),
+    errors: Errors = lambda: (),
 ) -> Binary:
     """Define a broadcasting function of two tensors; parameters as for `unary`."""
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
-        (a, b), dtype = promote(x, y)
-        target = dtype if dtype in dtypes or not set(dtypes) <= set(FLOATS) else FLOAT64
-        return op(astype(a, target), astype(b, target))
+        return op(*operands((x, y), dtypes, bools))
 
     op = elementwise_op(
         name,
@@ -184,43 +263,28 @@ def binary(
         gradient=gradient,
         commutative=commutative,
         cost=cost,
-        samples=samples or (lambda: default_samples(2, numpy, dtypes)),
-        errors=errors,
+        samples=lambda: [*default_samples(2, reference or numpy, dtypes, domain), *samples()],
+        errors=lambda: [*_shape_errors(function), *_dtype_errors(function, 2, dtypes, bools), *errors()],
         api=function,
     )
-    return _document(function, name, doc, ("x", "y"), dtypes)
+    return document(
+        function, name, numpy, ("x", "y"), dtypes, result(dtypes[0]), doc=doc, notes=notes, example=example
+    )
 
 
-def _prepare(x: Tensor, dtypes: Sequence[DType]) -> Tensor:
-    needs_float = set(dtypes) <= set(FLOATS) and not is_float(x.dtype)
-    return astype(x, FLOAT64) if needs_float else x
+def _shape_errors(function: Binary) -> Iterable[ErrorSample]:
+    # Built from a dtype that every binary op takes or converts.
+    wide, narrow = np.ones((2, 3), np.int64), np.ones((2,), np.int64)
+    yield ErrorSample(lambda: function(wide, narrow), ShapeError, "do not broadcast")
 
 
-def _document(function: Any, name: str, doc: str, operands: tuple[str, ...], dtypes: Sequence[DType]) -> Any:
-    function.__name__ = function.__qualname__ = name
-    listed = "any dtype" if len(dtypes) == len(DTYPES) else ", ".join(map(str, dtypes))
-    lines = [doc, "", "Parameters", "----------"]
-    lines += [f"{', '.join(operands)} : array_like", f"    Operands ({listed}); they broadcast."]
-    lines += ["", "Returns", "-------", "Tensor", "    Of the broadcast shape."]
-    function.__doc__ = "\n".join(lines)
-    return function
-
-
-def default_samples(arity: int, meaning: Callable[..., Any], dtypes: Sequence[DType]) -> Iterable[Sample]:
-    """Return samples that any elementwise op must survive: shapes 0, 1, odd; special values."""
-    rng = np.random.default_rng(7)
-    dtype = FLOAT64 if FLOAT64 in dtypes else dtypes[0]
-
-    def draw(*shape: int) -> Any:
-        return (rng.uniform(0.1, 0.9, shape) * 3).astype(dtype)
-
-    shapes = [((3, 5), (3, 5)), ((0, 4), (1, 4)), ((1,), (7,)), ((2, 1, 3), (4, 1)), ((), (3,))]
-    for left, right in shapes:
-        yield Sample((draw(*left), draw(*right))[:arity], expected=meaning)
-    if dtype.kind == "f":
-        special = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -3.5, np.inf, -np.inf, np.nan], dtype)
-        pair = (special[:, None], special[None, :]) if arity == 2 else (special,)
-        yield Sample(pair, expected=meaning, differentiable=False)
+def _dtype_errors(
+    function: Callable[..., Tensor], arity: int, dtypes: Sequence[DType], bools: DType | None
+) -> Iterable[ErrorSample]:
+    refused = [d for d in (BOOL, INT64, FLOAT64) if operand_dtype(d, dtypes, bools) not in dtypes]
+    for dtype in refused:
+        values = (np.ones(3, dtype),) * arity
+        yield ErrorSample(partial(function, *values), DTypeError, "unsupported dtype")
 
 
 # ------------------------------------------------------------------ conversion
@@ -242,6 +306,10 @@ def _astype_samples() -> Iterable[Sample]:
         for target in DTYPES:
             values = np.array([[0, 1, 2], [3, 100, 7]]).astype(source)
             yield Sample((values,), {"dtype": target}, expected=values.astype(target))
+    fractions = np.array([-2.7, -0.5, 0.0, 0.5, 2.7])
+    yield Sample((fractions,), {"dtype": INT64}, expected=np.array([-2, 0, 0, 0, 2]))
+    yield Sample((np.array([np.nan, np.inf, 0.0]),), {"dtype": BOOL}, expected=np.array([True, True, False]))
+    yield Sample((np.zeros((0, 3)),), {"dtype": "float32"}, expected=np.zeros((0, 3), np.float32))
 
 
 def astype(x: TensorLike, dtype: object) -> Tensor:
@@ -260,14 +328,17 @@ def astype(x: TensorLike, dtype: object) -> Tensor:
     -------
     Tensor
 
+    Raises
+    ------
+    DTypeError
+        If graphc does not have the dtype.
+
     Examples
     --------
     >>> import graphc as gx
     >>> gx.astype(gx.constant([1, 2]), "float32")
     <Tensor float32[2]>
     """
-    from graphc.types import as_dtype
-
     t, target = as_tensor(x), as_dtype(dtype)
     return t if t.dtype == target else _ASTYPE(t, dtype=target)
 
@@ -280,4 +351,5 @@ _ASTYPE = Op(
     gradient=_astype_gradient,
     api=astype,
     samples=_astype_samples,
+    errors=lambda: (ErrorSample(lambda: astype(np.ones(2), "complex64"), DTypeError, "not supported"),),
 )

@@ -218,7 +218,7 @@ def make_node(
     `where` defaults to the user's line on the call stack; passes and gradients hand on
     the line of the node that they derive from.
     """
-    place = where or _place.get() or caller()
+    place = where or current_place()
     frozen = attrs if isinstance(attrs, Attrs) else Attrs(attrs)
     ctx = Infer(op.name, place)
     type = op.infer(ctx, *(n.type for n in inputs), **frozen)
@@ -233,6 +233,11 @@ def infer(node: Node) -> TensorType:
 
 
 _place: ContextVar[Where | None] = ContextVar("graphc_place", default=None)
+
+
+def current_place() -> Where:
+    """Return the line that new nodes carry: an inherited one, or the user's on the call stack."""
+    return _place.get() or caller()
 
 
 @contextmanager

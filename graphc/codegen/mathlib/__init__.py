@@ -36,6 +36,16 @@ from graphc.codegen.mathlib.exponential import (
     tanh_f32,
     tanh_f64,
 )
+from graphc.codegen.mathlib.inverse_trigonometric import (
+    acos_f32,
+    acos_f64,
+    asin_f32,
+    asin_f64,
+    atan2_f32,
+    atan2_f64,
+    atan_f32,
+    atan_f64,
+)
 from graphc.codegen.mathlib.logarithm import (
     acosh_f32,
     acosh_f64,
@@ -56,14 +66,32 @@ from graphc.codegen.mathlib.logarithm import (
     softplus_f32,
     softplus_f64,
 )
+from graphc.codegen.mathlib.trigonometric import (
+    cos_f32,
+    cos_f64,
+    sin_f32,
+    sin_f64,
+    tan_f32,
+    tan_f64,
+)
 
 __all__ = [
+    "acos_f32",
+    "acos_f64",
     "acosh_f32",
     "acosh_f64",
+    "asin_f32",
+    "asin_f64",
     "asinh_f32",
     "asinh_f64",
+    "atan2_f32",
+    "atan2_f64",
+    "atan_f32",
+    "atan_f64",
     "atanh_f32",
     "atanh_f64",
+    "cos_f32",
+    "cos_f64",
     "cosh_f32",
     "cosh_f64",
     "erf_f32",
@@ -86,10 +114,14 @@ __all__ = [
     "logaddexp_f64",
     "sigmoid_f32",
     "sigmoid_f64",
+    "sin_f32",
+    "sin_f64",
     "sinh_f32",
     "sinh_f64",
     "softplus_f32",
     "softplus_f64",
+    "tan_f32",
+    "tan_f64",
     "tanh_f32",
     "tanh_f64",
 ]

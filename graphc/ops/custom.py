@@ -1,0 +1,265 @@
+"""Users' own operations and gradients."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphc.errors import ArgumentError, GradientError, caller
+from graphc.lower.expr import Expr
+from graphc.lower.rules import Alias, Callback
+from graphc.ops import elementwise
+from graphc.ops.elementwise import broadcast_rule, operands, stretched
+from graphc.ops.markers import first_type, first_value
+from graphc.ops.op import Gradients, Infer, Op
+from graphc.tensor import Tensor, TensorLike, as_tensor
+from graphc.types import FLOATS, DType, TensorType, as_dtype
+
+__all__ = ["custom_gradient", "custom_op", "elementwise_op"]
+
+Function = Callable[..., Tensor]
+Vjp = Callable[[Tensor], "Tensor | Sequence[Tensor | None]"]
+
+
+# ------------------------------------------------------------------- user ops
+def elementwise_op(
+    name: str,
+    numpy: Callable[..., Any],
+    gradient: Callable[..., Gradients] | None = None,
+    scalar: Callable[..., Expr] | None = None,
+    *,
+    arity: int = 1,
+    dtypes: Sequence[object] = FLOATS,
+    dtype: object = None,
+    cost: int = 10,
+) -> Function:
+    """Define an operation that works element by element.
+
+    Parameters
+    ----------
+    name : str
+        Name in printed graphs.
+    numpy : callable
+        The meaning: a function of `arity` NumPy arrays that broadcasts.
+    gradient : callable, optional
+        ``gradient(g, out, *inputs)`` returns one Tensor, or None for no gradient, per input,
+        each of the shape of `out`; sums over stretched axes are added.  Without it,
+        differentiating through the op is an error.
+    scalar : callable, optional
+        The meaning on single elements, as a function of `graphc.lower.expr` expressions.  With
+        it the op fuses with its neighbours; without it, `numpy` is called at run time.
+    arity : int, default 1
+        Number of operands.
+    dtypes : sequence of dtype
+        What operands may be, by default floats.  All are promoted to one dtype first.
+    dtype : dtype, optional
+        Result dtype, by default that of the promoted operands.
+    cost : int
+        Rough arithmetic per element, in multiplications.
+
+    Returns
+    -------
+    callable
+        Function of `arity` array_likes that returns a Tensor.
+
+    Raises
+    ------
+    ArgumentError
+        If the name or the arity is not usable.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> cube = gx.elementwise_op(
+    ...     "cube", lambda x: x**3, lambda g, out, x: [g * 3 * x * x], lambda x: x * x * x
+    ... )
+    >>> gx.evaluate(cube([1.0, 2.0]))
+    array([1., 8.])
+    """
+    _require_name("elementwise_op", name)
+    if not isinstance(arity, int) or arity < 1:
+        raise ArgumentError(
+            "elementwise_op: bad arity", expected="a positive int", given=repr(arity), where=caller()
+        )
+    allowed = tuple(as_dtype(d) for d in dtypes)
+    target = None if dtype is None else as_dtype(dtype)
+
+    def result(operand: DType) -> DType:
+        return operand if target is None else target
+
+    backward = stretched(_counted(name, gradient))
+    if scalar is None:
+        rule = broadcast_rule(allowed, result)
+        op = Op(name, rule, numpy, Callback(), backward, dtypes=allowed, cost=cost, listed=False)
+    else:
+        op = elementwise.elementwise_op(
+            name, numpy, scalar, dtypes=allowed, result=result, gradient=_counted(name, gradient), cost=cost, listed=False
+        )
+
+    def apply(*inputs: TensorLike) -> Tensor:
+        if len(inputs) != arity:
+            raise ArgumentError(
+                f"{name}: wrong number of operands",
+                expected=str(arity),
+                given=str(len(inputs)),
+                where=caller(),
+            )
+        return op(*operands(inputs, allowed))
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = numpy.__doc__
+    return apply
+
+
+def custom_op(
+    name: str,
+    infer: Callable[..., TensorType | tuple[Sequence[Any], object]],
+    numpy: Callable[..., Any],
+    gradient: Callable[..., Gradients] | None = None,
+) -> Function:
+    """Define an operation by its NumPy meaning, which compiled programs call at run time.
+
+    Parameters
+    ----------
+    name : str
+        Name in printed graphs.
+    infer : callable
+        ``infer(*types, **attrs)`` returns the result's type from those of the operands, as a
+        `TensorType` or a pair (shape, dtype).  Each type has ``shape`` and ``dtype``.
+    numpy : callable
+        ``numpy(*arrays, **attrs)`` returns an array of that type.
+    gradient : callable, optional
+        ``gradient(g, out, *inputs, **attrs)`` returns one Tensor, or None for no gradient, per
+        input, of exactly that input's type.
+
+    Returns
+    -------
+    callable
+        Function of array_likes, and of the attributes as keywords, that returns a Tensor.
+
+    Raises
+    ------
+    ArgumentError
+        If the name is not usable, or an attribute is not hashable.
+
+    Examples
+    --------
+    >>> import graphc as gx, numpy as np
+    >>> total = gx.custom_op(
+    ...     "total", lambda x: ((), x.dtype), lambda x: x.sum(), lambda g, out, x: [g + 0 * x]
+    ... )
+    >>> gx.evaluate(total([1.0, 2.0, 4.0]))
+    array(7.)
+    """
+    _require_name("custom_op", name)
+
+    def rule(ctx: Infer, *types: TensorType, **attrs: Any) -> TensorType:
+        found = infer(*types, **attrs)
+        if isinstance(found, TensorType):
+            return found
+        if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], (tuple, list)):
+            return TensorType(tuple(found[0]), as_dtype(found[1]))
+        ctx.shape_error("infer returned no type", "a TensorType or a pair (shape, dtype)", repr(found))
+
+    op = Op(name, rule, numpy, Callback(), _counted(name, gradient), listed=False)
+
+    def apply(*inputs: TensorLike, **attrs: Any) -> Tensor:
+        return op(*(as_tensor(x) for x in inputs), **attrs)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = numpy.__doc__
+    return apply
+
+
+def _require_name(owner: str, name: object) -> None:
+    if isinstance(name, str) and name.isidentifier():
+        return
+    raise ArgumentError(f"{owner}: bad name", expected="an identifier", given=repr(name), where=caller())
+
+
+def _counted(name: str, gradient: Callable[..., Gradients] | None) -> Callable[..., Gradients] | None:
+    """Return the user's gradient, requiring one part per input."""
+    if gradient is None:
+        return None
+
+    def backward(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
+        return _parts(name, gradient(g, out, *inputs, **attrs), len(inputs))
+
+    return backward
+
+
+def _parts(name: str, found: Any, count: int) -> list[Tensor | None]:
+    parts = [found] if isinstance(found, Tensor) else found
+    fits = isinstance(parts, (list, tuple)) and len(parts) == count
+    if fits and all(p is None or isinstance(p, Tensor) for p in parts):
+        return list(parts)
+    raise GradientError(
+        f"{name}: the gradient does not match the operands",
+        expected=f"{count} values, each a Tensor or None",
+        given=repr(found),
+        where=caller(),
+    )
+
+
+# ------------------------------------------------------------ custom gradients
+def custom_gradient(fn: Callable[..., tuple[Tensor, Vjp]]) -> Function:
+    """Give a function of Tensors a gradient of the user's own.
+
+    Parameters
+    ----------
+    fn : callable
+        Function of Tensors that returns its value, a Tensor, and a function that maps the
+        value's cotangent to the cotangents of the arguments: one Tensor, or None for no
+        gradient, per argument, of exactly that argument's type.
+
+    Returns
+    -------
+    callable
+        The function, returning the value alone.  The marker that it leaves in the graph
+        disappears when a program is compiled.
+
+    Raises
+    ------
+    GradientError
+        If `fn` returns anything else; when differentiated, if the cotangents do not match.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> @gx.custom_gradient
+    ... def reversed_gradient(x):
+    ...     return x * 1.0, lambda g: -g
+    >>> gx.evaluate(reversed_gradient([1.0, 2.0]))
+    array([1., 2.])
+    """
+    name = getattr(fn, "__name__", "custom_gradient")
+
+    @functools.wraps(fn)
+    def apply(*args: TensorLike) -> Tensor:
+        inputs = tuple(as_tensor(a) for a in args)
+        found: Any = fn(*inputs)
+        if not (
+            isinstance(found, tuple)
+            and len(found) == 2
+            and isinstance(found[0], Tensor)
+            and callable(found[1])
+        ):
+            raise GradientError(
+                f"custom_gradient: {name} returned something else",
+                expected="a pair: a Tensor, and a function from cotangent to cotangents",
+                given=repr(found),
+                where=caller(),
+            )
+        value, vjp = found
+        return _own_gradient(name, vjp)(value, *inputs)
+
+    return apply
+
+
+def _own_gradient(name: str, vjp: Vjp) -> Op:
+    # Each use has its own op: the rule closes over the tensors of that use.
+    def backward(g: Tensor, out: Tensor, value: Tensor, *inputs: Tensor) -> Gradients:
+        return [None, *_parts(name, vjp(g), len(inputs))]
+
+    return Op("custom_gradient", first_type, first_value, Alias(), backward, listed=False)

@@ -1,0 +1,273 @@
+"""Runs passes over a graph, and polices them: verifies, times, counts and records each.
+
+A pass is any callable from `Graph` to `Graph` that returns the same object when it
+changed nothing.  It reports what it rewrote with `record`; everything else it is
+entitled to forget.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from graphc.errors import ArgumentError, GraphcError, PassError, Where, caller
+from graphc.ir import Graph, Node, verify
+from graphc.lower.rules import Alias, Leaf
+
+__all__ = ["Pass", "Pipeline", "Repeat", "Rewrite", "Stage", "kernel_count", "pass_name", "record"]
+
+
+class Pass(Protocol):
+    """What the pipeline runs: a graph in, a graph out, the same object when nothing changed."""
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the transformed graph."""
+        ...
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Runs a group of passes in turn until none of them changes the graph.
+
+    Attributes
+    ----------
+    passes : tuple of Pass
+        The group, in order.
+    limit : int
+        Rounds after which the group counts as not converging.
+    """
+
+    passes: tuple[Pass, ...]
+    limit: int = 20
+
+
+Step = Pass | Repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One application of a rule: its name, and the user's line it changed."""
+
+    rule: str
+    where: Where
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A graph on its way through the pipeline, and what the pass before it did.
+
+    Attributes
+    ----------
+    name : str
+        The pass; rounds of a repeated group are numbered from the second on.
+    graph : Graph
+        The graph after the pass.
+    seconds : float
+        Time the pass took, verification excluded.
+    nodes, kernels : int
+        Counts after the pass; a kernel is a node that would be launched on its own.
+    nodes_before, kernels_before : int
+        Counts before it.
+    rewrites : tuple of Rewrite
+        Every application of a rule, in order.
+    """
+
+    name: str
+    graph: Graph
+    seconds: float
+    nodes: int
+    kernels: int
+    nodes_before: int
+    kernels_before: int
+    rewrites: tuple[Rewrite, ...] = field(default=(), repr=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the pass changed anything that is counted or recorded."""
+        counts = (self.nodes, self.kernels) != (self.nodes_before, self.kernels_before)
+        return counts or bool(self.rewrites)
+
+    def counts(self) -> dict[str, int]:
+        """Return how often each rule was applied, most frequent first."""
+        return dict(Counter(r.rule for r in self.rewrites).most_common())
+
+    def __str__(self) -> str:
+        title = (
+            f"{self.name}: {self.nodes_before} -> {self.nodes} nodes, "
+            f"{self.kernels_before} -> {self.kernels} kernels, {self.seconds * 1e3:.1f} ms"
+        )
+        return "\n".join([title, *(f"  {count:4d} x {rule}" for rule, count in self.counts().items())])
+
+
+_log: ContextVar[list[Rewrite] | None] = ContextVar("graphc_rewrites", default=None)
+
+
+def record(rule: str, where: Where) -> None:
+    """Report, from inside a pass, one application of a rule to the line it changed."""
+    log = _log.get()
+    if log is not None:
+        log.append(Rewrite(rule, where))
+
+
+def kernel_count(graph: Graph) -> int:
+    """Return how many nodes would launch a kernel of their own (a fused node counts as one)."""
+    return sum(not isinstance(n.op.lowering, (Leaf, Alias)) for n in graph.nodes)
+
+
+def pass_name(step: object) -> str:
+    """Return the name under which a pass is reported: its `name`, or its class's or function's."""
+    given = getattr(step, "name", None) or getattr(step, "__name__", None)
+    if isinstance(given, str):
+        return given
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(step).__name__).lower()
+
+
+class Pipeline:
+    """A sequence of passes to run over graphs.
+
+    Parameters
+    ----------
+    steps : sequence of Pass or Repeat
+        What to run, in order.
+
+    Raises
+    ------
+    ArgumentError
+        If a step cannot be called.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> from graphc.ir import Graph
+    >>> from graphc.passes import Canonicalize, Prune
+    >>> x = gx.placeholder("x", shape=("n",))
+    >>> stages = Pipeline([Canonicalize(), Prune()]).run(Graph((x.node,), ((x - 1).node,)))
+    >>> [(s.name, s.nodes) for s in stages]
+    [('traced', 3), ('canonicalize', 3), ('prune', 3)]
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        for step in (s for group in steps for s in _members(group)):
+            if not callable(step):
+                raise ArgumentError(
+                    "pipeline: a pass cannot be called",
+                    expected="a callable from Graph to Graph",
+                    given=repr(step),
+                    where=caller(),
+                )
+        self.steps = tuple(steps)
+
+    def run(self, graph: Graph) -> tuple[Stage, ...]:
+        """Return the stages, from the graph as given to the last pass's result.
+
+        Raises
+        ------
+        PassError
+            If a pass fails, breaks the graph or does not converge; names the pass and
+            what ran before it.
+        """
+        return _Run(graph).follow(self.steps)
+
+
+def _members(step: Step) -> tuple[Pass, ...]:
+    return step.passes if isinstance(step, Repeat) else (step,)
+
+
+class _Run:
+    """One run: the stages so far, and the nodes that are known to be sound."""
+
+    def __init__(self, graph: Graph) -> None:
+        verify(graph)
+        self.trusted: set[Node] = set(graph.nodes)
+        nodes, kernels = len(graph.nodes), kernel_count(graph)
+        self.stages = [Stage("traced", graph, 0.0, nodes, kernels, nodes, kernels)]
+
+    def follow(self, steps: Sequence[Step]) -> tuple[Stage, ...]:
+        for step in steps:
+            if isinstance(step, Repeat):
+                self._repeat(step)
+            else:
+                self._apply(step, pass_name(step))
+        return tuple(self.stages)
+
+    def _repeat(self, group: Repeat) -> None:
+        for number in range(1, group.limit + 1):
+            suffix = f" ({number})" if number > 1 else ""
+            changed = [p for p in group.passes if self._apply(p, pass_name(p) + suffix, quiet=number > 1)]
+            if not changed:
+                return
+        raise PassError(
+            f"passes {', '.join(map(pass_name, changed))} do not converge",
+            expected=f"no more changes after at most {group.limit} rounds",
+            given=f"a graph of {len(self.stages[-1].graph.nodes)} nodes that still changes",
+        )
+
+    def _apply(self, step: Pass, name: str, quiet: bool = False) -> bool:
+        """Run one pass; returns whether it changed the graph.  A quiet one that did not leaves no stage."""
+        before = self.stages[-1]
+        log: list[Rewrite] = []
+        token = _log.set(log)
+        start = time.perf_counter()
+        try:
+            graph = step(before.graph)
+        except Exception as error:
+            raise self._failure(name, error) from error
+        finally:
+            _log.reset(token)
+        seconds = time.perf_counter() - start
+        changed = graph is not before.graph
+        if changed:
+            self._verify(name, before.graph, graph)
+        if changed or not quiet:
+            counts = (len(graph.nodes), kernel_count(graph), before.nodes, before.kernels)
+            self.stages.append(Stage(name, graph, seconds, *counts, tuple(log)))
+        return changed
+
+    def _verify(self, name: str, before: Graph, after: object) -> None:
+        try:
+            if not isinstance(after, Graph):
+                raise PassError("the result is not a Graph", expected="Graph", given=type(after).__name__)
+            verify(after, self.trusted)
+            _check_interface(before, after)
+        except GraphcError as error:
+            raise self._failure(name, error) from error
+        self.trusted.update(after.nodes)
+
+    def _failure(self, name: str, error: Exception) -> PassError:
+        ran = " -> ".join(s.name for s in self.stages)
+        where = error.where if isinstance(error, GraphcError) else None
+        what = error.what if isinstance(error, GraphcError) else f"{type(error).__name__}: {error}"
+        return PassError(f"pass {name!r} failed after {ran}: {what}", **_details(error), where=where)
+
+
+def _details(error: Exception) -> dict[str, str | None]:
+    if not isinstance(error, GraphcError):
+        return {}
+    return {"expected": error.expected, "given": error.given}
+
+
+def _check_interface(before: Graph, after: Graph) -> None:
+    """Raise unless a pass kept what callers see: inputs, types of outputs, updated variables."""
+    for what, old, new in _interface(before, after):
+        if old != new:
+            raise PassError(f"the pass changed the graph's {what}", expected=_shown(old), given=_shown(new))
+    foreign = {var for var, _ in after.updates} - {var for var, _ in before.updates}
+    if foreign:
+        names = sorted(str(v.name) for v in foreign)
+        raise PassError(
+            "the pass updates other variables", expected="those updated before", given=", ".join(names)
+        )
+
+
+def _interface(before: Graph, after: Graph) -> Iterator[tuple[str, tuple[object, ...], tuple[object, ...]]]:
+    yield "inputs", before.inputs, after.inputs
+    yield "output types", tuple(n.type for n in before.outputs), tuple(n.type for n in after.outputs)
+
+
+def _shown(items: tuple[object, ...]) -> str:
+    return ", ".join(map(str, items)) or "none"

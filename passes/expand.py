@@ -1,0 +1,42 @@
+"""Composite ops become the graphs they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir import Graph
+from graphc.lower.rules import Expand
+from graphc.ops.op import expand
+from graphc.rewriting import Match, Rule, anything, apply_rules
+from graphc.tensor import Tensor
+
+__all__ = ["ExpandComposites"]
+
+# Expansions nest only as deep as ops are defined in terms of each other, but one op may
+# stand for a graph far larger than the one it is in.
+_BUDGET = 1_000_000
+
+
+def _is_composite(match: Match) -> bool:
+    return isinstance(match.root.op.lowering, Expand)
+
+
+EXPAND = Rule(
+    "composite op --> its expansion",
+    anything(),
+    lambda m: Tensor(expand(m.root)),
+    _is_composite,
+    budget=_BUDGET,
+)
+
+
+@dataclass(frozen=True)
+class ExpandComposites:
+    """Replace composite ops (softmax, layer_norm) by graphs of primitive ones.
+
+    ``softmax(x)  -->  e = exp(x - max(x)); e / sum(e)``
+    """
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph without composite ops."""
+        return apply_rules(graph, (EXPAND,))
