@@ -24,9 +24,9 @@ from graphc.ops.markers import *
 from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
+from graphc.ops.pooling import *
 from graphc.ops.power import *
 from graphc.ops.products import *
-from graphc.ops.random import *
 from graphc.ops.ranges import *
 from graphc.ops.reductions import *
 from graphc.ops.refused import *
@@ -36,4 +36,5 @@ from graphc.ops.slicing import *
 from graphc.ops.softmax import *
 from graphc.ops.sorting import *
 from graphc.ops.statistics import *
+from graphc.ops.threefry import *
 from graphc.ops.transpose import *
