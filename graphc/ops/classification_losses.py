@@ -19,9 +19,9 @@ from graphc.lower.expr import Expr
 from graphc.lower.rules import Expand, Index, Map, Site
 from graphc.ops.axes import normalize_axis
 from graphc.ops.elementwise import astype
-from graphc.ops.regression_losses import paired
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import sum as sum_
+from graphc.ops.regression_losses import paired
 from graphc.ops.softmax import below_max, log_softmax, softmax
 from graphc.ops.statistics import as_float
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -213,9 +213,11 @@ def _sparse_numpy(x: Array, labels: Array, axis: int) -> Any:
 
 def _sparse_expand(x: Tensor, labels: Tensor, axis: int) -> Tensor:
     shifted = below_max(x, (axis,))
-    # Both sums run in one pass over the row; no gather breaks the fusion.
-    chosen = sum_(ops.where(_class_mask(labels, x, axis), shifted, 0), axis=axis)
-    return ops.log(sum_(ops.exp(shifted), axis=axis)) - chosen
+    # Both sums run in one pass over the row, no gather breaks the fusion, and with its axis
+    # kept the first is the softmax's own sum, which the gradient shares.
+    chosen = sum_(ops.where(_class_mask(labels, x, axis), shifted, 0), axis=axis, keepdims=True)
+    total = sum_(ops.exp(shifted), axis=axis, keepdims=True)
+    return ops.squeeze(ops.log(total) - chosen, axis)
 
 
 def _sparse_gradient(g: Tensor, out: Tensor, x: Tensor, labels: Tensor, axis: int) -> Gradients:

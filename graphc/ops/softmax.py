@@ -172,7 +172,7 @@ def _softmax_samples(log: bool) -> Callable[[], Iterable[Sample]]:
         # Extended precision needs no shift at these magnitudes: another route.
         weights = np.exp(x.astype(np.longdouble))
         ratio = weights / weights.sum(axis, keepdims=True)
-        return (np.log(ratio) if log else ratio).astype(x.dtype)
+        return np.asarray(np.log(ratio) if log else ratio, x.dtype)
 
     def samples() -> Iterable[Sample]:
         rng = np.random.default_rng(12)
