@@ -278,6 +278,11 @@ def _softplus(x: Any) -> Any:
     return type(x)(np.logaddexp(0.0, np.float64(x)))
 
 
+def _pow(x: Any, y: Any) -> Any:
+    # On arrays: NumPy's scalar power differs from its own loops at infinities and signed zeros.
+    return np.power(np.array([x]), np.array([y]))[0]
+
+
 _UFUNCS = (
     "exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh hypot logaddexp "
     "floor ceil trunc rint sign copysign isnan isinf isfinite"
@@ -294,7 +299,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": np.maximum,
     "mod": np.remainder,
     "floordiv": np.floor_divide,
-    "pow": np.power,
+    "pow": _pow,
     "rsqrt": lambda x: type(x)(1 / np.sqrt(np.float64(x))),
     "asin": np.arcsin,
     "acos": np.arccos,
