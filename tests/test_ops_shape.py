@@ -12,7 +12,14 @@ from expr_eval import evaluate_lowered
 
 import graphc as gx
 from graphc import dims
-from graphc.errors import ArgumentError, DTypeError, GraphcError, IndexRangeError, ShapeError, UnsupportedError
+from graphc.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphcError,
+    IndexRangeError,
+    ShapeError,
+    UnsupportedError,
+)
 
 Array = np.ndarray[Any, Any]
 S = slice
@@ -163,6 +170,8 @@ def test_an_index_that_selects_nothing_is_not_looked_at() -> None:
 
 X = gx.placeholder("x", (4, 3))
 MASK = gx.placeholder("mask", (4,), "bool")
+HALF: Any = 0.5
+PER_ELEMENT: Any = [1, 2]
 MISTAKES: list[tuple[Callable[[], object], type[GraphcError], str]] = [
     (lambda: X[4], IndexRangeError, "expected -4 to 3, given 4"),
     (lambda: X[:, -4], IndexRangeError, "expected -3 to 2, given -4"),
@@ -179,7 +188,7 @@ MISTAKES: list[tuple[Callable[[], object], type[GraphcError], str]] = [
     (lambda: X[::0], ArgumentError, "bad slice step"),
     (lambda: X[0.5], ArgumentError, "bad index"),
     (lambda: X["a"], ArgumentError, "bad index"),
-    (lambda: X[1.5:], ArgumentError, "bad slice bound"),
+    (lambda: X[HALF:], ArgumentError, "bad slice bound"),
     (lambda: X[gx.constant([0.0])], DTypeError, "not integers"),
     (lambda: gx.scatter_add(gx.constant([1]), [0], [0.5]), DTypeError, "cannot be added"),
     (lambda: gx.scatter_add(X, [0], np.ones((2, 3))), ShapeError, "does not broadcast"),
@@ -188,7 +197,7 @@ MISTAKES: list[tuple[Callable[[], object], type[GraphcError], str]] = [
     (lambda: gx.masked_select(X, MASK), UnsupportedError, "x * mask"),
     (lambda: gx.split(X, 3), ShapeError, "equal parts"),
     (lambda: gx.split(X, 0), ArgumentError, "bad sections"),
-    (lambda: gx.split(X, [0.5]), ArgumentError, "bad sections"),
+    (lambda: gx.split(X, [HALF]), ArgumentError, "bad sections"),
     (lambda: gx.unstack(gx.placeholder("y", ("n",))), ShapeError, "gx.scan"),
     (lambda: gx.stack([X, X[0]]), ShapeError, "rank"),
     (lambda: gx.pad(X, ((1, 1),)), ArgumentError, "bad pad_width"),
@@ -198,7 +207,7 @@ MISTAKES: list[tuple[Callable[[], object], type[GraphcError], str]] = [
     (lambda: gx.pad(np.zeros(0), 1, mode="reflect"), ShapeError, "beyond axis 0"),
     (lambda: gx.roll(X, (1, 2), 0), ArgumentError, "bad shift"),
     (lambda: gx.tile(X, -1), ArgumentError, "repetitions"),
-    (lambda: gx.repeat(X, [1, 2]), ArgumentError, "non-negative int"),
+    (lambda: gx.repeat(X, PER_ELEMENT), ArgumentError, "non-negative int"),
     (lambda: gx.moveaxis(X, (0, 1), 0), ArgumentError, "differ in length"),
     (lambda: gx.matrix_transpose(np.zeros(3)), ShapeError, "matrices"),
     (lambda: gx.tril(np.zeros(3)), ShapeError, "matrices"),
@@ -380,7 +389,7 @@ def test_gradient_is_the_adjoint_and_closed(function: Callable[[Any], Any]) -> N
     x, t = rng.normal(size=(4, 3)), gx.placeholder("x", (4, 3), "float64")
     y = function(t)
     values: Array = gx.evaluate(y, {t: x})
-    g = rng.normal(size=values.shape)
+    g: Array = np.asarray(rng.normal(size=values.shape))
     cotangent = gx.placeholder("g", g.shape, "float64")
     back = gx.grad(y, t, grad_output=cotangent)
     assert back.type == t.type
