@@ -120,7 +120,8 @@ def store_line(emitter: Emitter, store: Store) -> None:
 
 def _emitted(emitter: Emitter, position: Sequence[Expr]) -> Sequence[Expr]:
     for e in position:
-        emitter.text(e)
+        if e.kind != "index":
+            emitter.text(e)
     return position
 
 
