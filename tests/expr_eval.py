@@ -352,4 +352,3 @@ _RULES: dict[type, Callable[[Node, Sequence[Array], Sizes], Array]] = {
     Callback: lambda node, operands, sizes: compute(node, list(operands), sizes),
     Leaf: lambda node, operands, sizes: node.payload.array,
 }
-

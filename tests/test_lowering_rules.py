@@ -39,9 +39,7 @@ def _results(built: Any) -> list[gx.Tensor]:
     return [built] if isinstance(built, gx.Tensor) else list(built)
 
 
-def _steps(
-    outputs: list[gx.Tensor], fed: Feeds
-) -> Iterator[tuple[Node, list[Array], Array, dict[str, int]]]:
+def _steps(outputs: list[gx.Tensor], fed: Feeds) -> Iterator[tuple[Node, list[Array], Array, dict[str, int]]]:
     """Yield every computing node with its operands, its value by interpretation, and the sizes."""
     order = topological([t.node for t in outputs])
     arrays = {t.node: a for t, a in fed.items()}
