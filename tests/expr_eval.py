@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import IndexRangeError
-from graphc.interpreter import solve_sizes
+from graphc.interpreter import compute, solve_sizes
 from graphc.ir import Node, topological
 from graphc.leaves import placeholder
 from graphc.lower import expr
@@ -54,7 +54,7 @@ def _map(node: Node, operands: Sequence[Array], sizes: Sizes) -> Array:
     shape = node.type.concrete(sizes)
     index = tuple(expr.index(f"i{a}") for a in range(len(shape)))
     value = rule.fn(_site(node), index)
-    assert value.dtype == node.type.dtype, f"{node.op.name}: expression of {value.dtype}, not {node.type.dtype}"
+    assert value.dtype == node.type.dtype, f"{node.op.name}: expression of {value.dtype}"
     out = np.zeros(shape, node.type.dtype)
     for at in np.ndindex(*shape):
         out[at] = Evaluation(operands, sizes, {f"i{a}": k for a, k in enumerate(at)})(value)
@@ -278,6 +278,11 @@ def _softplus(x: Any) -> Any:
     return type(x)(np.logaddexp(0.0, np.float64(x)))
 
 
+def _pow(x: Any, y: Any) -> Any:
+    # On arrays: NumPy's scalar power differs from its own loops at infinities and signed zeros.
+    return np.power(np.array([x]), np.array([y]))[0]
+
+
 _UFUNCS = (
     "exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh hypot logaddexp "
     "floor ceil trunc rint sign copysign isnan isinf isfinite"
@@ -294,7 +299,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": np.maximum,
     "mod": np.remainder,
     "floordiv": np.floor_divide,
-    "pow": np.power,
+    "pow": _pow,
     "rsqrt": lambda x: type(x)(1 / np.sqrt(np.float64(x))),
     "asin": np.arcsin,
     "acos": np.arccos,
@@ -326,7 +331,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 """The scalar functions that expressions call, by name."""
 
 _LOOP_NAMES: dict[str, Any] = {
-    **{k: f for k, f in FUNCTIONS.items() if k.isidentifier() and k not in ("and", "or", "not", "min", "max")},
+    **{k: f for k, f in FUNCTIONS.items() if k not in ("and", "or", "not", "min", "max", "abs", "pow")},
     "i8": np.int8,
     "i16": np.int16,
     "i32": np.int32,
@@ -344,7 +349,6 @@ _RULES: dict[type, Callable[[Node, Sequence[Array], Sizes], Array]] = {
     Loop: _loop,
     Expand: _expand,
     Alias: lambda node, operands, sizes: operands[0].reshape(node.type.concrete(sizes)),
-    Callback: lambda node, operands, sizes: np.asarray(node.op.numpy(*operands, **node.attrs), node.type.dtype),
+    Callback: lambda node, operands, sizes: compute(node, list(operands), sizes),
     Leaf: lambda node, operands, sizes: node.payload.array,
 }
-

@@ -24,7 +24,11 @@ def _computing() -> list[Op]:
     return [op for op in REGISTRY.values() if not isinstance(op.lowering, Leaf)]
 
 
-def _build(op: Op, sample: Sample, shape: Callable[[int, Array], tuple[Any, ...]]) -> tuple[Any, dict[Any, Array]]:
+Feeds = dict[gx.Tensor, Array]
+ShapeOf = Callable[[int, Array], tuple[Any, ...]]
+
+
+def _build(op: Op, sample: Sample, shape: ShapeOf) -> tuple[Any, Feeds]:
     fed = {gx.placeholder(f"x{k}", shape(k, a), a.dtype): a for k, a in enumerate(sample.inputs)}
     call = sample.call or op.api
     assert call is not None, f"{op.name} has samples but neither `call` nor `api`"
@@ -35,7 +39,7 @@ def _results(built: Any) -> list[gx.Tensor]:
     return [built] if isinstance(built, gx.Tensor) else list(built)
 
 
-def _steps(outputs: list[gx.Tensor], fed: dict[Any, Array]) -> Iterator[tuple[Node, list[Array], Array, dict[str, int]]]:
+def _steps(outputs: list[gx.Tensor], fed: Feeds) -> Iterator[tuple[Node, list[Array], Array, dict[str, int]]]:
     """Yield every computing node with its operands, its value by interpretation, and the sizes."""
     order = topological([t.node for t in outputs])
     arrays = {t.node: a for t, a in fed.items()}
@@ -63,7 +67,7 @@ def _assert_close(node: Node, found: Array, expected: Array, operands: list[Arra
     np.testing.assert_allclose(found, expected, rtol=0, atol=float(ulp * unit), err_msg=node.op.name)
 
 
-def _check(outputs: list[gx.Tensor], fed: dict[Any, Array], ulp: float) -> None:
+def _check(outputs: list[gx.Tensor], fed: Feeds, ulp: float) -> None:
     for node, operands, expected, sizes in _steps(outputs, fed):
         if expected.size + sum(a.size for a in operands) > _NUMBER_OF_ELEMENTS_WORTH_EVALUATING:
             continue

@@ -66,9 +66,9 @@ def pad(x: TensorLike, pad_width: Widths, mode: str = "constant", value: bool | 
 
 
 def _pad_widths(given: Any, ndim: int) -> list[tuple[int, int]]:
-    listed = (given, given) if is_int(given) else given
-    if isinstance(listed, (tuple, list)) and len(listed) == 2 and all(map(is_int, listed)):
-        listed = [listed] * ndim
+    listed: Any = (given, given) if is_int(given) else given
+    if isinstance(listed, (tuple, list)) and len(listed) == 2 and all(is_int(n) for n in listed):
+        listed = [tuple(listed)] * ndim
     fits = isinstance(listed, (tuple, list)) and len(listed) == ndim
     if fits and all(_is_width(pair) for pair in listed):
         return [(int(before), int(after)) for before, after in listed]

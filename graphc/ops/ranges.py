@@ -14,10 +14,10 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
-from graphc.ops.selection import where
 from graphc.ops.axes import as_dim, is_int
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
+from graphc.ops.selection import where
 from graphc.ops.shape import expand_dims
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL, FLOAT32, FLOAT64, INT64, DType, TensorType, as_dtype

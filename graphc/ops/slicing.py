@@ -41,9 +41,7 @@ def slice_window(
     return x if whole else _SLICE(x, starts=tuple(starts), sizes=tuple(sizes), steps=strides)
 
 
-def _slice_rule(
-    ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: tuple[int, ...]
-) -> TensorType:
+def _slice_rule(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> TensorType:
     if not x.ndim == len(starts) == len(sizes) == len(steps):
         ctx.shape_error("window of another rank", f"{x.ndim} dimensions", len(sizes))
     for axis, (n, start, count, step) in enumerate(zip(x.shape, starts, sizes, steps, strict=True)):
