@@ -245,7 +245,8 @@ def test_convolution_gradients_of_both_orders(order: int) -> None:
         if order == 1:
             return value
         da, db = gx.grad(value, [a, b])
-        return (da * da).sum() + (db * db * db).sum()
+        total: gx.Tensor = (da * da).sum() + (db * db * db).sum()
+        return total
 
     gx.check_gradients(loss, [x, w])
 
@@ -284,7 +285,8 @@ def test_pooling_gradients_of_both_orders(pool: Any, stride: int) -> None:
     def second(t: gx.Tensor) -> gx.Tensor:
         y = pool(t, (3, 2), stride, ((1, 1), (0, 1)))
         (dx,) = gx.grad((y * y * y).sum(), [t])
-        return (dx * dx).sum()
+        total: gx.Tensor = (dx * dx).sum()
+        return total
 
     gx.check_gradients(second, [x])
 
