@@ -1,10 +1,10 @@
 """Every operation, one family a file; each op's knowledge stands together in one object."""
 
+from graphc.ops import losses as losses
 from graphc.ops.activations import *
 from graphc.ops.along_axis import *
 from graphc.ops.arithmetic import *
 from graphc.ops.batch_normalization import *
-from graphc.ops.classification_losses import *
 from graphc.ops.convolution import *
 from graphc.ops.counting import *
 from graphc.ops.creation import *
@@ -20,19 +20,16 @@ from graphc.ops.joining import *
 from graphc.ops.linalg import *
 from graphc.ops.linear_units import *
 from graphc.ops.logic import *
-from graphc.ops.losses import *
 from graphc.ops.markers import *
 from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
-from graphc.ops.penalties import *
 from graphc.ops.pooling import *
 from graphc.ops.power import *
 from graphc.ops.products import *
 from graphc.ops.ranges import *
 from graphc.ops.reductions import *
 from graphc.ops.refused import *
-from graphc.ops.regression_losses import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *

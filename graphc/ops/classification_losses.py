@@ -19,9 +19,9 @@ from graphc.lower.expr import Expr
 from graphc.lower.rules import Expand, Index, Map, Site
 from graphc.ops.axes import normalize_axis
 from graphc.ops.elementwise import astype
-from graphc.ops.regression_losses import paired
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import sum as sum_
+from graphc.ops.regression_losses import paired
 from graphc.ops.softmax import below_max, log_softmax, softmax
 from graphc.ops.statistics import as_float
 from graphc.tensor import Tensor, TensorLike, as_tensor

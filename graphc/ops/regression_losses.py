@@ -215,8 +215,8 @@ def _sigmoid_samples() -> Iterable[Sample]:
     for shape in ((5,), (3, 4), (1,), (0,), (2, 1)):
         x, z = rng.normal(size=shape) * 3, rng.uniform(size=shape)
         p = 1 / (1 + np.exp(-x))
-        found = -(z * np.log(p) + (1 - z) * np.log(1 - p)).reshape(shape[0], -1)
-        yield Sample((x, z), expected=found.mean(1) if found.size else np.zeros(0))
+        found = -(z * np.log(p) + (1 - z) * np.log(1 - p))
+        yield Sample((x, z), expected=found.mean(tuple(range(1, len(shape)))))
     zero = np.zeros(2)
     yield Sample((zero, np.array([0.0, 1.0])), expected=np.full(2, np.log(2.0)))
     far = np.array([1e4, -1e4, 800.0])
