@@ -8,7 +8,7 @@ unless no intermediate result can overflow, underflow or cancel that did not bef
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -319,7 +319,7 @@ class Simplify:
     ``-(-x) * 1 + 0 ** 2  -->  x``
     """
 
-    rules: tuple[Rule, ...] = RULES
+    rules: tuple[Rule, ...] = field(default=RULES, repr=False)
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with identities applied."""

@@ -6,7 +6,7 @@ loses its digits, the result changes for the better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc import ops
 from graphc.ir import Graph
@@ -102,7 +102,7 @@ class Stabilize:
     ``log(1 + exp(x))  -->  softplus(x)``
     """
 
-    rules: tuple[Rule, ...] = RULES
+    rules: tuple[Rule, ...] = field(default=RULES, repr=False)
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph in stable form."""
