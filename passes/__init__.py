@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from graphc.errors import ArgumentError, caller
 from graphc.passes.canonicalize import Canonicalize
 from graphc.passes.cse import MergeEqual
 from graphc.passes.expand import ExpandComposites
@@ -13,9 +12,14 @@ from graphc.passes.fold_constants import FoldConstants
 from graphc.passes.prune import Prune
 from graphc.passes.simplify import Simplify
 from graphc.passes.stabilize import Stabilize
+
+from graphc.errors import ArgumentError, caller
 from graphc.pipeline import Repeat, Step
 
 __all__ = [
+    "FAST",
+    "FULL",
+    "NONE",
     "PIPELINES",
     "Canonicalize",
     "ExpandComposites",

@@ -31,9 +31,32 @@ DTYPES = (FLOAT64, FLOAT32, INT64, INT32, BOOL)
 SPECIAL = (0.0, 1.0, -1.0, 0.5, -2.0, 3.0, np.nan, np.inf, -np.inf)
 CONSTANTS = (0, 1, -1, 2, 0.5, 4, -3)
 ROWS = dims.symbol("n")
-SHAPES: tuple[tuple[Any, ...], ...] = ((), (1,), (3,), (0,), (2, 3), (1, 3), (2, 1), (ROWS,), (ROWS, 3), (2, 1, 3))
+SHAPES: tuple[tuple[Any, ...], ...] = (
+    (),
+    (1,),
+    (3,),
+    (0,),
+    (2, 3),
+    (1, 3),
+    (2, 1),
+    (ROWS,),
+    (ROWS, 3),
+    (2, 1, 3),
+)
 
-UNARY = ("abs", "negative", "square", "tanh", "exp", "sqrt", "floor", "sigmoid", "relu", "isnan", "stop_gradient")
+UNARY = (
+    "abs",
+    "negative",
+    "square",
+    "tanh",
+    "exp",
+    "sqrt",
+    "floor",
+    "sigmoid",
+    "relu",
+    "isnan",
+    "stop_gradient",
+)
 BINARY = ("add", "subtract", "multiply", "maximum", "minimum", "less", "equal")
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "var")
 COMPOSITES = ("softmax", "log_softmax", "logsumexp")
@@ -95,7 +118,9 @@ def _placeholder(pick: Pick, name: str, dtypes: Sequence[Any]) -> Tensor:
 
 def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
     if is_float(dtype):
-        return np.where(rng.random(shape) < 0.3, rng.choice(SPECIAL, shape), rng.normal(size=shape)).astype(dtype)
+        return np.where(rng.random(shape) < 0.3, rng.choice(SPECIAL, shape), rng.normal(size=shape)).astype(
+            dtype
+        )
     return np.asarray(rng.integers(-4, 5, shape)).astype(dtype)
 
 

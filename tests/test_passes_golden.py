@@ -6,12 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-
-import graphc as gx
-from graphc import ops
-from graphc.ir import Graph
-from graphc.lower.rules import Expand
-from graphc.ops.op import Op
 from graphc.passes import (
     FULL,
     Canonicalize,
@@ -22,11 +16,19 @@ from graphc.passes import (
     Simplify,
     Stabilize,
 )
+
+import graphc as gx
+from graphc import ops
+from graphc.ir import Graph
+from graphc.lower.rules import Expand
+from graphc.ops.op import Op
 from graphc.pipeline import Pass, Pipeline, pass_name
 from graphc.printing import graph_to_dot, graph_to_text
 from graphc.tensor import Tensor
 
-BELL = Op("bell", lambda ctx, t: t, lambda a: np.exp(-a * a), Expand(lambda t: ops.exp(-(t * t))), listed=False)
+BELL = Op(
+    "bell", lambda ctx, t: t, lambda a: np.exp(-a * a), Expand(lambda t: ops.exp(-(t * t))), listed=False
+)
 
 
 def _canonicalize(x: Tensor, w: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ def _fold(x: Tensor, w: Tensor) -> Tensor:
 
 
 def _simplify(x: Tensor, w: Tensor) -> Tensor:
-    return (-(-x) * 1 + 0) ** 2 / 4 - (-w)
+    return (ops.negative(-x) * 1 + 0) ** 2 / 4 - (-w)
 
 
 def _stabilize(x: Tensor, w: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-
 from graphc.passes import (
     PIPELINES,
     Canonicalize,
@@ -17,6 +15,8 @@ from graphc.passes import (
     Stabilize,
 )
 from graphc.passes import simplify as simplify_module
+from hypothesis import HealthCheck, given, settings
+
 from graphc.pipeline import Pass, Pipeline, pass_name
 from tests.random_graphs import Program, random_programs
 
