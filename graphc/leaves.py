@@ -64,7 +64,9 @@ def placeholder(name: str, shape: Sequence[int | str | Dim] = (), dtype: object 
     <Tensor 'x' float32[batch, 784]>
     """
     if not isinstance(name, str) or not name:
-        raise ArgumentError("placeholder: bad name", expected="a non-empty str", given=repr(name), where=caller())
+        raise ArgumentError(
+            "placeholder: bad name", expected="a non-empty str", given=repr(name), where=caller()
+        )
     type = TensorType(tuple(_dimension(d, name) for d in _listed(shape)), as_dtype(dtype))
     return Tensor(Node(PLACEHOLDER, (), Attrs(), type, name, caller()))
 
@@ -148,6 +150,10 @@ def _array(value: Any, owner: str) -> Array:
 
 
 # ------------------------------------------------------------------- variables
+# One lock for all variables: a program's updates land together, so readers must see all or none.
+STATE_LOCK = threading.RLock()
+
+
 class Storage:
     """The memory of a variable: one C-contiguous, 64-byte aligned array that never moves.
 
@@ -162,7 +168,7 @@ class Storage:
         start = -raw.ctypes.data % 64
         self.array: Array = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
         self.array[...] = value
-        self.lock = threading.RLock()
+        self.lock = STATE_LOCK
         self.trainable = trainable
         # Weak, so that dropping the last handle and node frees the memory at once.
         self.handle: weakref.ref[Variable] | None = None

@@ -77,7 +77,7 @@ class Emitter:
         if isinstance(d, int):
             return str(d)
         if d not in self.sizes:
-            self.sizes[d] = f"n{len(self.sizes)}"
+            self.sizes[d] = f"dim{len(self.sizes)}"
             self.params.setdefault(self.sizes[d], "int64")
         return self.sizes[d]
 
@@ -136,9 +136,7 @@ class Emitter:
             elif e not in seen and self._known(e) is None:
                 seen.add(e)
                 stack.append((e, True))
-                # Guards and folds emit their operands inside their own blocks.
-                lazy = e.args[:1] if e.kind == "guard" else () if e.kind == "fold" else e.args
-                stack.extend((self.resolve(a), False) for a in reversed(lazy))
+                stack.extend((self.resolve(a), False) for a in reversed(_eager(e)))
         return order
 
     def resolve(self, e: Expr) -> Expr:
@@ -278,6 +276,10 @@ class Emitter:
         self.line(f"{flag} = {flag} | (0 if {self.operand(ok)} else 1)")
         self.name(e, self.operand(value))
 
+    def fail(self, message: Node) -> str:
+        """Return a statement that makes the node's run-time check fail."""
+        return f"{self._flag(message)} = 1"
+
     def _flag(self, message: Node) -> str:
         if message not in self.messages:
             self.messages[message] = f"bad{len(self.messages)}"
@@ -297,6 +299,19 @@ class Emitter:
             self.line("pass")
         header = ", ".join([*self.params, "thread", "threads"])
         return "\n".join([f"def kernel({header}):", *self.scope.lines, ""])
+
+
+def _eager(e: Expr) -> Sequence[Expr]:
+    """Return the operands to write before `e` itself."""
+    if e.kind == "guard":
+        # The two sides are written inside their branches.
+        return e.args[:1]
+    if e.kind == "fold":
+        return ()
+    if e.kind == "load":
+        # Bare loop variables may have been joined into one; `offset` looks.
+        return [a for a in e.args if a.kind != "index"]
+    return e.args
 
 
 class Accumulator:

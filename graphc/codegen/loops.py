@@ -74,18 +74,19 @@ def finish(emitter: Emitter) -> KernelText:
     return KernelText(tuple(emitter.params.items()), code, pointers, sizes, tuple(emitter.messages))
 
 
-def generate(region: Region, shares: Mapping[Node, Node]) -> KernelText:
+def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
     """Write the kernel of a region.
 
     Parameters
     ----------
     region : Region
         What to compute.
-    shares : mapping of Node to Node
-        For an output computed in place, the operand whose memory it takes over.
+    aliases : mapping
+        Handles that lie in the memory of another handle (see `Assignment.aliases`).
     """
     emitter = Emitter()
-    _declare(emitter, region, shares)
+    values = [r.body for r in region.reductions] + [s.value for s in region.stores]
+    declare(emitter, values, region.stores, aliases)
     if not region.reduced:
         _write_map(emitter, region)
     elif len(region.space) - 1 in region.reduced:
@@ -95,14 +96,18 @@ def generate(region: Region, shares: Mapping[Node, Node]) -> KernelText:
     return finish(emitter)
 
 
-def _declare(emitter: Emitter, region: Region, shares: Mapping[Node, Node]) -> None:
-    values = [r.body for r in region.reductions] + [s.value for s in region.stores]
-    for e in walk(values):
-        if e.kind == "load":
-            emitter.buffer(e.data, e.data.type.shape, e.dtype)
-    for store in region.stores:
-        node = store.node
-        emitter.buffer(("out", node), node.type.shape, node.type.dtype, share=shares.get(node))
+def declare(
+    emitter: Emitter, values: Sequence[Expr], stores: Sequence[Store], aliases: Mapping[object, object]
+) -> None:
+    """Make the pointer parameters of everything that is read or written."""
+    wanted: list[tuple[object, Node]] = [(e.data, e.data) for e in walk(values) if e.kind == "load"]
+    wanted += [(("out", s.node), s.node) for s in stores]
+    for handle, node in wanted:
+        owner = aliases.get(handle)
+        if owner is not None:
+            source = owner[1] if isinstance(owner, tuple) else owner
+            emitter.buffer(owner, source.type.shape, source.type.dtype)
+        emitter.buffer(handle, node.type.shape, node.type.dtype, share=owner)
 
 
 def store_line(emitter: Emitter, store: Store) -> None:
@@ -115,7 +120,8 @@ def store_line(emitter: Emitter, store: Store) -> None:
 
 def _emitted(emitter: Emitter, position: Sequence[Expr]) -> Sequence[Expr]:
     for e in position:
-        emitter.text(e)
+        if e.kind != "index":
+            emitter.text(e)
     return position
 
 

@@ -9,7 +9,7 @@ form the epilogue, applied to a finished tile before the store.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc import dims
 from graphc.dims import Dim, Shape
@@ -77,7 +77,15 @@ def lower_contraction(nodes: Sequence[Node], outputs: Sequence[Node]) -> Contrac
     spec = rule.fn(composer.site(node)) if isinstance(rule, Contract) else None
     if spec is None:
         raise NotFusibleError(f"{node!r} has no contraction")
-    groups = {g: _indices(g[0], getattr(spec, g)) for g in ("batch", "rows", "cols", "inner")}
+    prefixes = {"batch": "b", "rows": "r", "cols": "c", "inner": "k"}
+    groups = {g: _indices(p, getattr(spec, g)) for g, p in prefixes.items()}
+    if not spec.inner:
+        # A product without inner axes (outer) sums over one element.
+        left, right = spec.lhs, spec.rhs
+        spec = replace(
+            spec, inner=(1,), lhs=lambda b, m, k: left(b, m, ()), rhs=lambda b, k, n: right(b, (), n)
+        )
+        groups["inner"] = (expr.ZERO,)
     lhs = expr.cast(spec.lhs(groups["batch"], groups["rows"], groups["inner"]), spec.dtype)
     rhs = expr.cast(spec.rhs(groups["batch"], groups["inner"], groups["cols"]), spec.dtype)
     stores = tuple(composer.store(n, {}) for n in outputs)

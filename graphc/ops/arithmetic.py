@@ -11,7 +11,7 @@ import numpy as np
 from graphc.errors import DTypeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr, call, const
-from graphc.ops.elementwise import binary, unary
+from graphc.ops.elementwise import Binary, Unary, binary, unary
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL, DTYPES, FLOATS, INT8, NUMERIC, UINT8, is_float, is_integer
 
@@ -113,7 +113,7 @@ def _sign(x: Expr) -> Expr:
     return expr.where(x > 0, one, negative_part)
 
 
-sign = unary(
+sign: Unary = unary(
     "sign",
     np.sign,
     _sign,
@@ -122,7 +122,7 @@ sign = unary(
     dtypes=NUMERIC,
     gradient=lambda g, out, x: [None],
 )
-copysign = binary(
+copysign: Binary = binary(
     "copysign",
     np.copysign,
     lambda x, y: call("copysign", x, y),
@@ -179,8 +179,13 @@ def _divide_safely(fn: str, x: Expr, y: Expr, by_zero: Expr, by_minus_one: Expr)
 def _floor_divide(x: Expr, y: Expr) -> Expr:
     if is_integer(x.dtype):
         return _divide_safely("floordiv", x, y, const(0, x.dtype), -x)
+    # floor(x / y) would be off by one where the quotient rounds up to a whole number.
     zero = y.eq(0)
-    return expr.where(zero, x / y, call("floordiv", x, expr.where(zero, const(1, y.dtype), y)))
+    safe = expr.where(zero, const(1, y.dtype), y)
+    quotient = call("rint", (x - call("mod", x, safe)) / safe)
+    far = call("isinf", y, dtype=BOOL) & call("isfinite", x, dtype=BOOL)
+    toward_zero = expr.where(x * y < 0, const(-1, x.dtype), const(0, x.dtype))
+    return expr.where(zero, x / y, expr.where(far, toward_zero, quotient))
 
 
 def _remainder(x: Expr, y: Expr) -> Expr:

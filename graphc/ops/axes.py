@@ -7,7 +7,7 @@ integers, single numbers for one-element tuples and names of symbolic sizes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def as_dim(d: Any, op: str) -> Dim:
     _bad_size(d, op)
 
 
-def is_int(value: object) -> bool:
+def is_int(value: object) -> TypeGuard[int]:
     """Tell whether `value` is a Python or NumPy integer (bool is neither)."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc import dims
+from graphc import dims, ops
 from graphc.errors import ArgumentError
 from graphc.lower import expr
 from graphc.lower.expr import Expr
@@ -78,19 +78,14 @@ def _running_loop(start: int, step: str) -> Loop:
 
 
 def _prepare(x: TensorLike, axis: int | None, owner: str) -> tuple[Tensor, int]:
-    from graphc.ops import reshape
-
     t = as_tensor(x)
-    return (reshape(t, (-1,)), 0) if axis is None else (t, normalize_axis(axis, t.ndim, owner))
+    return (ops.reshape(t, (-1,)), 0) if axis is None else (t, normalize_axis(axis, t.ndim, owner))
 
 
 def _with_initial(running: Tensor, value: int, axis: int, reverse: bool, owner: Tensor) -> Tensor:
-    from graphc.ops import broadcast_to, concat
-
     edge = tuple(1 if a == axis else d for a, d in enumerate(owner.shape))
-    initial = broadcast_to(as_tensor(value, running.dtype), edge)
-    joined: Tensor = concat([running, initial] if reverse else [initial, running], axis=axis)
-    return joined
+    initial = ops.broadcast_to(as_tensor(value, running.dtype), edge)
+    return ops.concat([running, initial] if reverse else [initial, running], axis=axis)
 
 
 # ------------------------------------------------------- cumulative sum and product

@@ -1,23 +1,22 @@
-"""Users' own operations and gradients, and markers that vanish when a program is compiled."""
+"""Users' own operations and gradients."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from graphc.errors import ArgumentError, DTypeError, GradientError, GraphError, ShapeError, caller
+from graphc.errors import ArgumentError, GradientError, caller
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Alias, Callback
 from graphc.ops import elementwise
-from graphc.ops.elementwise import broadcast_rule, operands, stretched
-from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
+from graphc.ops.elementwise import operands
+from graphc.ops.markers import first_type, first_value
+from graphc.ops.op import Gradients, Infer, Op
 from graphc.tensor import Tensor, TensorLike, as_tensor
-from graphc.types import FLOATS, DType, TensorType, as_dtype, is_float
+from graphc.types import FLOATS, DType, TensorType, as_dtype
 
-__all__ = ["custom_gradient", "custom_op", "elementwise_op", "stop_gradient", "with_update"]
+__all__ = ["custom_gradient", "custom_op", "elementwise_op"]
 
 Function = Callable[..., Tensor]
 Vjp = Callable[[Tensor], "Tensor | Sequence[Tensor | None]"]
@@ -89,14 +88,16 @@ def elementwise_op(
     def result(operand: DType) -> DType:
         return operand if target is None else target
 
-    backward = _checked(name, stretched(_counted(name, gradient)))
-    if scalar is None:
-        rule = broadcast_rule(allowed, result)
-        op = Op(name, rule, numpy, Callback(), backward, dtypes=allowed, cost=cost, listed=False)
-    else:
-        op = elementwise.elementwise_op(
-            name, numpy, scalar, dtypes=allowed, result=result, gradient=backward, cost=cost, listed=False
-        )
+    op = elementwise.elementwise_op(
+        name,
+        numpy,
+        scalar,
+        dtypes=allowed,
+        result=result,
+        gradient=_counted(name, gradient),
+        cost=cost,
+        listed=False,
+    )
 
     def apply(*inputs: TensorLike) -> Tensor:
         if len(inputs) != arity:
@@ -163,7 +164,7 @@ def custom_op(
             return TensorType(tuple(found[0]), as_dtype(found[1]))
         ctx.shape_error("infer returned no type", "a TensorType or a pair (shape, dtype)", repr(found))
 
-    op = Op(name, rule, numpy, Callback(), _checked(name, _counted(name, gradient)), listed=False)
+    op = Op(name, rule, numpy, Callback(), _counted(name, gradient), listed=False)
 
     def apply(*inputs: TensorLike, **attrs: Any) -> Tensor:
         return op(*(as_tensor(x) for x in inputs), **attrs)
@@ -203,39 +204,7 @@ def _parts(name: str, found: Any, count: int) -> list[Tensor | None]:
     )
 
 
-def _checked(name: str, gradient: Callable[..., Gradients] | None) -> Callable[..., Gradients] | None:
-    """Return the user's gradient, requiring exactly the types of the inputs."""
-    if gradient is None:
-        return None
-
-    def backward(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
-        parts = gradient(g, out, *inputs, **attrs)
-        _require_types(name, parts, inputs)
-        return parts
-
-    return backward
-
-
-def _require_types(name: str, parts: Gradients, inputs: Sequence[Tensor]) -> None:
-    for i, (part, operand) in enumerate(zip(parts, inputs, strict=True)):
-        if part is not None and part.type != operand.type:
-            raise GradientError(
-                f"{name}: the gradient of operand {i} has another type than the operand",
-                expected=str(operand.type),
-                given=str(part.type),
-                where=caller(),
-            )
-
-
 # ------------------------------------------------------------ custom gradients
-def _first_type(ctx: Infer, *types: TensorType) -> TensorType:
-    return types[0]
-
-
-def _first_value(*arrays: Any) -> Any:
-    return arrays[0]
-
-
 def custom_gradient(fn: Callable[..., tuple[Tensor, Vjp]]) -> Function:
     """Give a function of Tensors a gradient of the user's own.
 
@@ -293,142 +262,6 @@ def custom_gradient(fn: Callable[..., tuple[Tensor, Vjp]]) -> Function:
 def _own_gradient(name: str, vjp: Vjp) -> Op:
     # Each use has its own op: the rule closes over the tensors of that use.
     def backward(g: Tensor, out: Tensor, value: Tensor, *inputs: Tensor) -> Gradients:
-        parts = _parts(name, vjp(g), len(inputs))
-        _require_types(name, parts, inputs)
-        return [None, *parts]
+        return [None, *_parts(name, vjp(g), len(inputs))]
 
-    return Op("custom_gradient", _first_type, _first_value, Alias(), backward, listed=False)
-
-
-# --------------------------------------------------------------------- markers
-def stop_gradient(x: TensorLike) -> Tensor:
-    """Return `x`, which `graphc.grad` then treats as a constant.
-
-    Parameters
-    ----------
-    x : array_like
-        Operand.
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import graphc as gx
-    >>> x = gx.placeholder("x", shape=(), dtype="float64")
-    >>> gx.evaluate(x * gx.stop_gradient(x), {x: 3.0})
-    array(9.)
-    """
-    return _STOP_GRADIENT(as_tensor(x))
-
-
-_STOP_GRADIENT = Op(
-    "stop_gradient",
-    _first_type,
-    _first_value,
-    Alias(),
-    gradient=lambda g, out, x: [None],
-    api=stop_gradient,
-    samples=lambda: [
-        Sample((np.arange(n, dtype=np.float64),), expected=np.arange(n), differentiable=False)
-        for n in (0, 1, 3)
-    ],
-    cost=0,
-)
-
-
-def with_update(out: TensorLike, variable: Tensor, value: TensorLike) -> Tensor:
-    """Return `out`; a program that computes it also updates `variable` to `value`.
-
-    The running statistics of a batch normalization and the state of random numbers change
-    this way, without the caller listing them among the program's updates.  Several uses
-    with the same `value` are one update; different values for one variable are an error of
-    `graphc.compile`.  `graphc.evaluate` changes nothing.
-
-    Parameters
-    ----------
-    out : array_like
-        The value to return.
-    variable : Variable
-        What to update.
-    value : array_like
-        Its new value, of exactly its shape and dtype.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    GraphError
-        If `variable` is not a variable.
-    ShapeError, DTypeError
-        If `value` has another type than `variable`.
-
-    Examples
-    --------
-    >>> import graphc as gx
-    >>> calls = gx.variable(0, name="calls")
-    >>> gx.with_update(gx.constant([1.0, 2.0]), calls, calls + 1)
-    <Tensor float64[2]>
-    """
-    if not isinstance(variable, Tensor) or variable.node.op.name != "variable":
-        raise GraphError(
-            "with_update: only a variable can be updated",
-            expected="a Variable",
-            given=repr(variable),
-            where=caller(),
-        )
-    return _WITH_UPDATE(as_tensor(out), variable, as_tensor(value, variable.dtype))
-
-
-def _with_update_rule(ctx: Infer, out: TensorType, variable: TensorType, value: TensorType) -> TensorType:
-    if value.dtype != variable.dtype:
-        ctx.dtype_error("the new value has another dtype than the variable", variable, value)
-    if value.shape != variable.shape:
-        ctx.shape_error("the new value has another shape than the variable", variable, value)
-    return out
-
-
-def _with_update_gradient(g: Tensor, out: Tensor, x: Tensor, variable: Tensor, value: Tensor) -> Gradients:
-    return [g if is_float(x.dtype) else None, None, None]
-
-
-def _with_update_samples() -> Iterable[Sample]:
-    def build(x: Tensor) -> Tensor:
-        state = _new_variable(0.0)
-        return with_update(x * 2, state, state + 1)
-
-    for shape in ((3, 5), (0, 2), (1,), ()):
-        x = np.random.default_rng(1).normal(size=shape)
-        yield Sample((x,), expected=2 * x, call=build)
-
-
-def _with_update_errors() -> Iterable[ErrorSample]:
-    state = _new_variable(np.zeros(3))
-    yield ErrorSample(lambda: with_update(1.0, as_tensor(1.0), 2.0), GraphError, "only a variable")
-    yield ErrorSample(lambda: with_update(1.0, state, np.zeros(2)), ShapeError, "another shape")
-    yield ErrorSample(lambda: with_update(1.0, state, np.zeros(3, np.float32)), DTypeError, "another dtype")
-
-
-def _new_variable(value: TensorLike) -> Tensor:
-    # Deferred: leaves are ops themselves.
-    from graphc.leaves import variable
-
-    return variable(value)
-
-
-_WITH_UPDATE = Op(
-    "with_update",
-    _with_update_rule,
-    _first_value,
-    Alias(),
-    gradient=_with_update_gradient,
-    api=with_update,
-    samples=_with_update_samples,
-    errors=_with_update_errors,
-    # Its operands differ in kind; the samples build them.
-    dtypes=(),
-    cost=0,
-)
+    return Op("custom_gradient", first_type, first_value, Alias(), backward, listed=False)

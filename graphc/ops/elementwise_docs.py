@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from graphc.types import BOOL, DTYPES, FLOAT64, FLOATS, DType
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _EXAMPLE_FLOATS = (np.array([0.25, 1.0, 2.5]), np.array([2.0, 0.5, 1.0]))
 _EXAMPLE_INTS = (np.array([6, 3, 8]), np.array([3, 1, 2]))
 
 
 def document(
-    function: Any,
+    function: F,
     name: str,
     numpy: Callable[..., Any],
     names: tuple[str, ...],
@@ -24,10 +27,11 @@ def document(
     doc: str,
     notes: str,
     example: Sequence[Any] | None,
-) -> Any:
+) -> F:
     """Give a generated public function its name and docstring, with a runnable example."""
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = "\n".join(
+    described: Any = function
+    described.__name__ = described.__qualname__ = name
+    described.__doc__ = "\n".join(
         [
             doc,
             "",
@@ -54,7 +58,8 @@ def _operand_text(arity: int, dtypes: Sequence[DType]) -> str:
         return f"{noun}; dtypes that are not floats are converted to float64."
     if len(dtypes) == len(DTYPES):
         return f"{noun}; any dtype."
-    return f"{noun}; {', '.join(map(str, dtypes))}."
+    listed = ", ".join(map(str, dtypes))
+    return f"{noun}; {'any dtype but bool' if set(DTYPES) - set(dtypes) == {BOOL} else listed}."
 
 
 def _result_text(arity: int, result: DType) -> str:
@@ -74,10 +79,11 @@ def _example_lines(
     with np.errstate(all="ignore"):
         shown = repr(np.asarray(numpy(*values)))
     listed = ", ".join(str(v.tolist()) for v in values)
+    literal = re.sub("inf|nan", r"np.\g<0>", listed)
     return [
         "Examples",
         "--------",
-        ">>> import graphc as gx",
-        f">>> gx.evaluate(gx.{name}({listed}))",
+        ">>> import graphc as gx" if literal == listed else ">>> import graphc as gx, numpy as np",
+        f">>> gx.evaluate(gx.{name}({literal}))",
         shown,
     ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import ops
 from graphc.errors import ArgumentError, ShapeError
 from graphc.lower.rules import AxisReduce
 from graphc.ops.axes import normalize_axis
@@ -240,14 +241,12 @@ def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
 
 
 def _search(op: Op, x: TensorLike, axis: int | None, keepdims: bool) -> Tensor:
-    from graphc.ops import reshape
-
     t = as_tensor(x)
     t = astype(t, UINT8) if t.dtype == BOOL else t
     axes = tuple(range(t.ndim)) if axis is None else (normalize_axis(axis, t.ndim, op.name),)
     if axes:
         return op(t, axes=axes, keepdims=bool(keepdims))
-    return op(reshape(t, (1,)), axes=(0,), keepdims=False)
+    return op(ops.reshape(t, (1,)), axes=(0,), keepdims=False)
 
 
 def _search_rule(ctx: Infer, x: TensorType, axes: Axes, keepdims: bool) -> TensorType:

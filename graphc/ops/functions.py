@@ -192,7 +192,9 @@ def _inverse_root(g: Tensor, radicand: Tensor) -> Tensor:
 
 
 sin = _function("sin", "Compute the sine of each element, in radians.", lambda g, out, x: [g * cos(x)])
-cos = _function("cos", "Compute the cosine of each element, in radians.", lambda g, out, x: [-g * sin(x)])
+cos: Unary = _function(
+    "cos", "Compute the cosine of each element, in radians.", lambda g, out, x: [-g * sin(x)]
+)
 tan = _function(
     "tan",
     "Compute the tangent of each element, in radians.",
@@ -245,7 +247,7 @@ atan2 = binary(
 
 # ------------------------------------------------------------------ hyperbolic
 sinh = _function("sinh", "Compute the hyperbolic sine elementwise.", lambda g, out, x: [g * cosh(x)])
-cosh = _function("cosh", "Compute the hyperbolic cosine elementwise.", lambda g, out, x: [g * sinh(x)])
+cosh: Unary = _function("cosh", "Compute the hyperbolic cosine elementwise.", lambda g, out, x: [g * sinh(x)])
 tanh = _function(
     "tanh", "Compute the hyperbolic tangent elementwise.", lambda g, out, x: [g * (1 - square(out))]
 )

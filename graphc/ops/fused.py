@@ -1,12 +1,12 @@
-"""The two ops that the fuse pass makes: a sub-graph as one node, and its results."""
+"""The ops that only the compiler makes: a sub-graph as one node, its results, and copies."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from graphc.ir import Attrs, Graph, Node
-from graphc.lower.rules import Fused, Item
-from graphc.ops.op import Infer, Op
+from graphc.lower.rules import Fused, Item, Map
+from graphc.ops.op import Infer, Op, make_node
 from graphc.types import TensorType, TupleType
 
 
@@ -20,6 +20,18 @@ def _item_rule(ctx: Infer, source: TupleType, index: int) -> TensorType:
 
 FUSED = Op("fused", _unused, _unused, Fused())
 ITEM = Op("item", _item_rule, lambda values, index: values[index], Item())
+COPY = Op(
+    "copy",
+    lambda ctx, x: x,
+    lambda x: x.copy(),
+    Map(lambda site, index: site.read(0, index)),
+    gradient=lambda g, out, x: [g],
+)
+
+
+def copy_of(node: Node) -> Node:
+    """Return a node with the same value in memory of its own."""
+    return make_node(COPY, (node,), {}, name=node.name, where=node.where)
 
 
 def fuse_nodes(body: Graph, operands: tuple[Node, ...]) -> tuple[Node, ...]:

@@ -7,7 +7,7 @@ touched.  Only indices that select an element are looked at: a result of size 0 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,9 @@ def check_fixed(indices: Tensor, n: Dim, op: str) -> None:
     try:
         wrap(indices.node.payload.array, n, op)
     except IndexRangeError as error:
-        raise IndexRangeError(error.what, expected=error.expected, given=error.given, where=caller()) from None
+        raise IndexRangeError(
+            error.what, expected=error.expected, given=error.given, where=caller()
+        ) from None
 
 
 def wrap(indices: Array, n: int, op: str) -> Array:
@@ -117,7 +119,8 @@ def _index_rule(ctx: Infer, indices: tuple[TensorType, ...]) -> Shape:
         ctx.dtype_in(t.dtype, INTEGERS, "index")
         if t.ndim != len(shape):
             ctx.shape_error("index operands differ in rank", indices[0], t)
-        shape = tuple(ctx.same(a, b, "index operands differ in shape") for a, b in zip(shape, t.shape, strict=True))
+        pairs = zip(shape, t.shape, strict=True)
+        shape = tuple(ctx.same(a, b, "index operands differ in shape") for a, b in pairs)
     return shape
 
 
@@ -133,8 +136,12 @@ def _gather_numpy(x: Array, *indices: Array, axis: int) -> Array:
     if 0 in shape:
         return np.zeros(shape, x.dtype)
     found = [wrap(t, x.shape[axis + k], "take") for k, t in enumerate(indices)]
-    selected: Array = x[(*[slice(None)] * axis, *found)]
+    selected: Array = x[_key(axis, found)]
     return selected
+
+
+def _key(axis: int, indices: Sequence[Any]) -> Any:
+    return (*[slice(None)] * axis, *indices)
 
 
 def _gather_lower(site: Site, index: Index) -> Expr:
@@ -162,7 +169,8 @@ def _gather_samples() -> Iterable[Sample]:
     yield Sample((x, i, j), {"axis": 0}, expected=lambda x, i, j: x[i, j], call=_call_gather)
     yield Sample((x, j, i // 2), {"axis": 1}, expected=lambda x, j, i: x[:, j, i], call=_call_gather)
     yield Sample((x, np.array(-1)), {"axis": 2}, expected=x[:, :, -1], call=_call_gather)
-    yield Sample((x, np.zeros((0, 2), INT64)), {"axis": 1}, expected=np.zeros((3, 0, 2, 2)), call=_call_gather)
+    none = np.zeros((0, 2), INT64)
+    yield Sample((x, none), {"axis": 1}, expected=np.zeros((3, 0, 2, 2)), call=_call_gather)
     yield Sample((x, np.array([2, 0], np.uint8)), {"axis": 0}, expected=x[[2, 0]], call=_call_gather)
     yield Sample((np.zeros((0, 3)), np.array([2, -1])), {"axis": 1}, np.zeros((0, 2)), call=_call_gather)
 
@@ -175,6 +183,10 @@ def _zeros_int(*shape: int) -> Tensor:
     return as_tensor(np.zeros(shape, INT64))
 
 
+def _ones(*shape: int) -> Tensor:
+    return as_tensor(np.ones(shape))
+
+
 _GATHER = Op(
     "gather",
     _gather_rule,
@@ -183,8 +195,10 @@ _GATHER = Op(
     gradient=_gather_gradient,
     samples=_gather_samples,
     errors=lambda: (
-        ErrorSample(lambda: _call_gather(as_tensor(np.ones(3)), _zeros_int(2), _zeros_int(2), axis=0), ShapeError),
-        ErrorSample(lambda: gather(as_tensor(np.ones(3)), [as_tensor(np.ones(2))], 0), DTypeError, "index"),
+        ErrorSample(lambda: gather(_ones(3), [_zeros_int(2), _zeros_int(2)], 0), ShapeError, "more indices"),
+        ErrorSample(lambda: gather(_ones(3), [_ones(2)], 0), DTypeError, "index"),
+        ErrorSample(lambda: gather(_ones(3, 3), [_zeros_int(2), _zeros_int(3)], 0), ShapeError, "in shape"),
+        ErrorSample(lambda: gather(_ones(3, 3), [_zeros_int(2), _zeros_int(2, 2)], 0), ShapeError, "in rank"),
     ),
     cost=2,
 )
@@ -213,13 +227,13 @@ def _scatter_numpy(*operands: Array, shape: tuple[int, ...], axis: int) -> Array
     out = np.zeros(shape, updates.dtype)
     if updates.size:
         found = [wrap(t, shape[axis + k], "scatter_add") for k, t in enumerate(indices)]
-        np.add.at(out, (*[slice(None)] * axis, *found), updates)
+        np.add.at(out, _key(axis, found), updates)
     return out
 
 
 def _scatter_loop(site: LoopSite) -> LoopBody:
     axis, shape = site.attrs["axis"], site.type.shape
-    *indices, updates = site.inputs
+    indices = site.inputs[:-1]
     count = len(indices)
     lead, trail = (site.size(dims.product(part)) for part in (shape[:axis], shape[axis + count :]))
     block, source = site.size(dims.product(indices[0].shape)), f"in{count}"
@@ -269,8 +283,7 @@ def _scatter_samples() -> Iterable[Sample]:
         updates = rng.normal(size=(*shape[:axis], *block, *shape[axis + len(indices) :]))
         expected = np.zeros(shape)
         for at in np.ndindex(*block):
-            key = (*[slice(None)] * axis, *[int(t[at]) for t in indices])
-            expected[key] += updates[(*[slice(None)] * axis, *at)]
+            expected[_key(axis, [int(t[at]) for t in indices])] += updates[_key(axis, at)]
         yield Sample((*indices, updates), {"shape": shape, "axis": axis}, expected, call=_call_scatter)
 
 
@@ -286,11 +299,10 @@ _SCATTER = Op(
     gradient=_scatter_gradient,
     samples=_scatter_samples,
     errors=lambda: (
-        ErrorSample(
-            lambda: scatter_sum([_zeros_int(2)], as_tensor(np.ones((3, 2))), (4, 2), 0), ShapeError, "wrong shape"
-        ),
-        ErrorSample(lambda: scatter_sum([_zeros_int(2)], as_tensor(np.ones(2)), (4, 2), 0), ShapeError, "rank"),
+        ErrorSample(lambda: scatter_sum([_zeros_int(2)], _ones(3, 2), (4, 2), 0), ShapeError, "wrong shape"),
+        ErrorSample(lambda: scatter_sum([_zeros_int(2)], _ones(2), (4, 2), 0), ShapeError, "rank"),
         ErrorSample(lambda: scatter_sum([_zeros_int(1)], as_tensor([True]), (4,), 0), DTypeError, "updates"),
     ),
+    dtypes=NUMERIC,
     cost=4,
 )

@@ -17,8 +17,9 @@ from graphc.dims import Dim, SymbolicDim
 from graphc.errors import ArgumentError, IndexRangeError, ShapeError, UnsupportedError, caller
 from graphc.ops.axes import is_int
 from graphc.ops.gather import as_indices, gather
-from graphc.ops.shape import broadcast_to, expand_dims, permute_dims, reshape, squeeze
+from graphc.ops.shape import broadcast_to, expand_dims, squeeze
 from graphc.ops.slicing import slice_window
+from graphc.ops.transpose import permute_dims
 from graphc.tensor import Tensor, TensorLike, as_tensor
 
 __all__ = ["getitem"]
@@ -232,7 +233,9 @@ def _check_bound(bound: Any) -> None:
             given=repr(bound),
             where=caller(),
         )
-    raise ArgumentError("getitem: bad slice bound", expected="an int or None", given=repr(bound), where=caller())
+    raise ArgumentError(
+        "getitem: bad slice bound", expected="an int or None", given=repr(bound), where=caller()
+    )
 
 
 def _forward(item: slice, n: Dim, step: int) -> _Window:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import ops
 from graphc.dims import Shape
 from graphc.errors import ArgumentError
 from graphc.lower.rules import AxisReduce
@@ -64,18 +65,12 @@ def _accumulator(dtype: DType) -> DType:
 
 def keep_axes(t: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     """Return a reduced tensor with its reduced axes present as 1."""
-    from graphc.ops import expand_dims
-
-    kept: Tensor = t if keepdims or not axes else expand_dims(t, axes)
-    return kept
+    return t if keepdims or not axes else ops.expand_dims(t, axes)
 
 
 def stretch(t: Tensor, like: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     """Return a reduced tensor repeated along its reduced axes, in the shape of `like`."""
-    from graphc.ops import broadcast_to
-
-    wide: Tensor = broadcast_to(keep_axes(t, axes, keepdims), like.shape)
-    return wide
+    return ops.broadcast_to(keep_axes(t, axes, keepdims), like.shape)
 
 
 def reduction_samples(meaning: Callable[..., Any]) -> Callable[[], Iterable[Sample]]:

@@ -15,7 +15,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower import expr
-from graphc.lower.expr import Expr, index_const
+from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.axes import is_int, normalize_axes, normalize_axis
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -61,7 +61,7 @@ def _inside(ctx: Infer, x: TensorType, axis: int, n: Dim, low: Dim, high: Dim) -
     ctx.same(low, dims.maximum(low, 0), why)
 
 
-def _window(starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> tuple[Array, ...]:
+def _window(starts: Any, sizes: Any, steps: tuple[int, ...]) -> tuple[Array, ...]:
     spans = zip(starts, sizes, steps, strict=True)
     return np.ix_(*(start + step * np.arange(count, dtype=np.int64) for start, count, step in spans))
 
@@ -264,8 +264,8 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axes = None) -> Tensor
     t = as_tensor(x)
     if axis is None:
         return reshape(roll(reshape(t, -1), shift, 0), t.shape)
-    listed = (axis,) if is_int(axis) else tuple(axis)
-    shifts = (shift,) * len(listed) if is_int(shift) else tuple(shift)
+    listed = _tuple(axis)
+    shifts = (shift,) * len(listed) if is_int(shift) else _tuple(shift)
     if len(shifts) != len(listed) or not all(map(is_int, shifts)):
         raise ArgumentError(
             "roll: bad shift",
@@ -278,6 +278,10 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axes = None) -> Tensor
     return t
 
 
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
 def _roll_axis(t: Tensor, axis: int, shift: int) -> Tensor:
     from graphc.ops.joining import concat
 
@@ -287,9 +291,7 @@ def _roll_axis(t: Tensor, axis: int, shift: int) -> Tensor:
     tail = dims.maximum(dims.minimum(remainder, n), 0)
     if tail == 0:
         return t
-    starts, sizes = [0] * t.ndim, list(t.shape)
-    first, second = [*starts], [*sizes]
-    first[axis], second[axis] = n - tail, tail
-    moved = slice_window(t, first, second)
-    sizes[axis] = n - tail
-    return concat([moved, slice_window(t, starts, sizes)], axis)
+    before, after = t.shape[:axis], t.shape[axis + 1 :]
+    starts = (*[0] * axis, n - tail, *[0] * len(after))
+    moved = slice_window(t, starts, (*before, tail, *after))
+    return concat([moved, slice_window(t, [0] * t.ndim, (*before, n - tail, *after))], axis)

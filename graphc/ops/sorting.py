@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from graphc import dims
+from graphc import dims, ops
 from graphc.errors import ArgumentError, IndexRangeError, ShapeError, caller
 from graphc.lower.rules import Loop, LoopBody, LoopSite
 from graphc.ops.axes import is_int, normalize_axis
@@ -143,10 +143,7 @@ def _sortable(x: TensorLike) -> Tensor:
 
 
 def _follow(values: Tensor, order: Tensor, axis: int) -> Tensor:
-    from graphc.ops import take_along_axis
-
-    followed: Tensor = take_along_axis(values, order, axis)
-    return followed
+    return ops.take_along_axis(values, order, axis)
 
 
 # --------------------------------------------------------------------- argsort

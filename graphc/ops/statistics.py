@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from graphc import ops
 from graphc.errors import ArgumentError, caller
 from graphc.lower.rules import Expand
 from graphc.ops.counting import element_count
@@ -129,12 +130,9 @@ def std(x: TensorLike, axis: AxisLike = None, correction: float = 0, keepdims: b
     >>> float(gx.evaluate(gx.std(gx.constant([1.0, 3.0]))))
     1.0
     """
-    from graphc.ops import sqrt
-
     t = as_float(x)
     axes = reduction_axes(axis, t.ndim, "std")
-    spread: Tensor = sqrt(var(t, axes, _number("std", correction), keepdims))
-    return spread
+    return ops.sqrt(var(t, axes, _number("std", correction), keepdims))
 
 
 def _number(owner: str, correction: object) -> float:
@@ -146,13 +144,10 @@ def _number(owner: str, correction: object) -> float:
 
 
 def _divisor(x: Tensor, axes: Axes, correction: float) -> Tensor:
-    from graphc.ops import maximum
-
     count = element_count(x, axes, x.dtype)
     if not correction:
         return count
-    found: Tensor = maximum(count - correction, as_tensor(0, x.dtype))
-    return found
+    return ops.maximum(count - correction, 0)
 
 
 def _var_rule(ctx: Infer, x: TensorType, axes: Axes, correction: float, keepdims: bool) -> TensorType:

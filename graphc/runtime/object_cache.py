@@ -20,13 +20,21 @@ from pathlib import Path
 
 from graphc.runtime.target import CompiledObject
 
-__all__ = ["CacheWarning", "ObjectCache", "Statistics", "active", "default_directory", "set_cache_dir"]
+__all__ = [
+    "SUFFIX",
+    "CacheWarning",
+    "ObjectCache",
+    "Statistics",
+    "active",
+    "default_directory",
+    "set_cache_dir",
+]
 
 _MAGIC = b"gxobj\x00\x01\n"
 # magic, key, then the lengths of symbol, object code and packed LLVM IR
 _HEADER = struct.Struct("<8s64sQQQ")
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_SUFFIX = ".gxo"
+SUFFIX = ".gxo"
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -148,7 +156,7 @@ class ObjectCache:
         try:
             if not self._is_private():
                 return None
-            entry = (self.directory / (key + _SUFFIX)).read_bytes()
+            entry = (self.directory / (key + SUFFIX)).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -157,11 +165,11 @@ class ObjectCache:
         return decode(key, entry)
 
     def _write(self, key: str, entry: bytes) -> None:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=_SUFFIX, dir=self.directory)  # mode 0600
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=SUFFIX, dir=self.directory)  # mode 0600
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(entry)
-            os.replace(temporary, self.directory / (key + _SUFFIX))
+            os.replace(temporary, self.directory / (key + SUFFIX))
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)

@@ -27,6 +27,15 @@ def poly5(x: F, c: tuple[F, ...]) -> F:
     return (((c[4] * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
 
 
+def poly6(x: F, c: tuple[F, ...]) -> F:
+    """Return the polynomial with the 6 coefficients c, lowest power first, at x.
+
+    >>> poly6(f64(1), (f64(0.5),) * 6)
+    np.float64(3.0)
+    """
+    return ((((c[5] * x + c[4]) * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
+
+
 def poly7(x: F, c: tuple[F, ...]) -> F:
     """Return the polynomial with the 7 coefficients c, lowest power first, at x.
 
@@ -86,6 +95,17 @@ def poly12(x: F, c: tuple[F, ...]) -> F:
     return p * x + c[0]
 
 
+def poly15(x: F, c: tuple[F, ...]) -> F:
+    """Return the polynomial with the 15 coefficients c, lowest power first, at x.
+
+    >>> poly15(f64(1), (f64(0.5),) * 15)
+    np.float64(7.5)
+    """
+    p = ((((c[14] * x + c[13]) * x + c[12]) * x + c[11]) * x + c[10]) * x + c[9]
+    p = ((((p * x + c[8]) * x + c[7]) * x + c[6]) * x + c[5]) * x + c[4]
+    return (((p * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
+
+
 def poly19(x: F, c: tuple[F, ...]) -> F:
     """Return the polynomial with the 19 coefficients c, lowest power first, at x.
 
@@ -96,3 +116,15 @@ def poly19(x: F, c: tuple[F, ...]) -> F:
     p = ((((p * x + c[12]) * x + c[11]) * x + c[10]) * x + c[9]) * x + c[8]
     p = ((((p * x + c[7]) * x + c[6]) * x + c[5]) * x + c[4]) * x + c[3]
     return ((p * x + c[2]) * x + c[1]) * x + c[0]
+
+
+def poly20(x: F, c: tuple[F, ...]) -> F:
+    """Return the polynomial with the 20 coefficients c, lowest power first, at x.
+
+    >>> poly20(f64(1), (f64(0.5),) * 20)
+    np.float64(10.0)
+    """
+    p = ((((c[19] * x + c[18]) * x + c[17]) * x + c[16]) * x + c[15]) * x + c[14]
+    p = ((((p * x + c[13]) * x + c[12]) * x + c[11]) * x + c[10]) * x + c[9]
+    p = ((((p * x + c[8]) * x + c[7]) * x + c[6]) * x + c[5]) * x + c[4]
+    return (((p * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]

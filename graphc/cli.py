@@ -1,0 +1,80 @@
+"""The command ``graphc``: parses the line, runs one command, turns errors into messages.
+
+Exit codes: 0 done, 1 it failed (one message, no traceback), 2 the command line is wrong,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from graphc import __version__
+from graphc.commands import COMMANDS
+from graphc.errors import GraphcError
+
+__all__ = ["main"]
+
+_FAILED = 1
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after the program's name; by default those of this process.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    SystemExit
+        With code 2 if the line cannot be parsed, and with 0 after ``--help`` or ``--version``.
+
+    Examples
+    --------
+    >>> main(["cache", "info"])  # doctest: +ELLIPSIS
+    directory  ...
+    0
+    """
+    chosen = build_parser().parse_args(arguments)
+    try:
+        code: int = chosen.run(chosen)
+        sys.stdout.flush()
+    except GraphcError as error:
+        return _fail(str(error))
+    except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        print("\ngraphc: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, made from the table of commands."""
+    parser = argparse.ArgumentParser(
+        prog="graphc", description="Define a graph once, compile it ahead of time, then only run it."
+    )
+    parser.add_argument("--version", action="version", version=f"graphc {__version__}")
+    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        inner = choices.add_parser(command.name, help=command.summary, description=command.summary)
+        command.declare(inner)
+        inner.set_defaults(run=command.run, usage_error=inner.error)
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"graphc: {message}", file=sys.stderr)
+    return _FAILED

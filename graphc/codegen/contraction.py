@@ -1,0 +1,444 @@
+"""Contractions as Python loops around the register tile.
+
+For each batch index and each strip of columns, the loops run over chunks of the inner
+axes and over blocks of rows::
+
+    pack lhs (once)                       only where it is not evenly strided
+    for each batch index:
+        for each strip of columns:
+            for each chunk of the inner axes:
+                pack rhs chunk            only where its columns are not contiguous
+                for each block of rows:
+                    tile                  out (+)= lhs @ rhs, in registers
+            epilogue of the strip         bias, activation, residual
+
+Integer products and single-column results have no use for a tile and become plain sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphc import dims
+from graphc.codegen import tile as tiles
+from graphc.codegen.emitter import Emitter, substitute
+from graphc.codegen.loops import KernelText, Scratch, declare, finish, store_line
+from graphc.codegen.scalar import SHORT
+from graphc.dims import Dim, Shape
+from graphc.lower import expr
+from graphc.lower.affine import Strided, strided
+from graphc.lower.contraction import ContractionRegion
+from graphc.lower.expr import Expr
+from graphc.lower.region import reindex, walk
+from graphc.lower.rules import Index
+from graphc.types import INT64, is_float
+
+# Inner elements per chunk: a panel of rhs (chunk x strip) then stays in the L1 or L2 cache.
+CHUNK = 384
+
+
+def uses_tile(region: ContractionRegion) -> bool:
+    """Tell whether the contraction is worth a register tile."""
+    return is_float(region.dtype) and region.extent("cols") != 1
+
+
+def generate(region: ContractionRegion, aliases: Mapping[object, object], width: int) -> KernelText:
+    """Write the kernel of a contraction for vector registers of `width` bytes."""
+    emitter = Emitter()
+    values = [region.lhs, region.rhs, *(s.value for s in region.stores)]
+    declare(emitter, values, region.stores, aliases)
+    writer = _Tiled(emitter, region, width) if uses_tile(region) else _Plain(emitter, region)
+    writer.write()
+    return finish(emitter)
+
+
+class _Loops:
+    """What both schedules share: loops over groups of axes."""
+
+    def __init__(self, emitter: Emitter, region: ContractionRegion) -> None:
+        self.emitter = emitter
+        self.region = region
+
+    def open(self, variables: Index, extents: Shape) -> int:
+        """Open a loop per axis that has more than one element; returns how many."""
+        count = 0
+        for variable, extent in zip(variables, extents, strict=True):
+            if variable.kind == "index":
+                name = self.emitter.fresh("i")
+                self.emitter.open(f"for {name} in range({self.emitter.size(extent)}):", [variable])
+                self.emitter.name(variable, name)
+                count += 1
+        return count
+
+    def close(self, count: int) -> None:
+        for _ in range(count):
+            self.emitter.close()
+
+    def flat(self, variables: Index, extents: Shape) -> str:
+        """Return the flattened position of a group as text."""
+        text = ""
+        for variable, extent in zip(variables, extents, strict=True):
+            if variable.kind != "index":
+                continue
+            term = self.emitter.operand(variable)
+            text = term if not text else f"({text}) * {self.emitter.size(extent)} + {term}"
+        return text or "0"
+
+    def unravel(self, name: str, variables: Index, extents: Shape) -> None:
+        """Name the variables of a group by dividing its flattened position `name`."""
+        live = [(v, d) for v, d in zip(variables, extents, strict=True) if v.kind == "index"]
+        for k, (variable, extent) in enumerate(live):
+            stride = dims.product(tuple(d for _, d in live[k + 1 :]))
+            text = name if stride == 1 else f"{name} // {self.emitter.size(stride)}"
+            text = text if k == 0 else f"({text}) % {self.emitter.size(extent)}"
+            axis = self.emitter.fresh("x")
+            self.emitter.line(f"{axis} = {text}")
+            self.emitter.name(variable, axis)
+
+    def result_axes(self) -> dict[Expr, Expr]:
+        """Return each axis variable of the result in terms of the groups' variables."""
+        region, spec = self.region, self.region.shape
+        shape = region.node.type.shape
+        groups = (*region.batch, *region.rows, *region.cols)
+        at = reindex(groups, (*spec.batch, *spec.rows, *spec.cols), shape)
+        return {expr.index(f"i{a}"): e for a, e in enumerate(at)}
+
+    def name_axes(self, axes: Mapping[Expr, Expr]) -> None:
+        """Name the result's axis variables in the innermost scope."""
+        for axis, e in axes.items():
+            self.emitter.name(axis, self.emitter.text(e))
+
+
+class _Plain(_Loops):
+    """A sum per element: integers, and results of one column."""
+
+    def write(self) -> None:
+        region, emitter = self.region, self.emitter
+        spec = region.shape
+        count = self.open(region.batch, spec.batch) + self.open(region.rows, spec.rows)
+        count += self.open(region.cols, spec.cols)
+        total = emitter.fresh("a")
+        short = SHORT[str(region.dtype)]
+        emitter.line(f"{total} = {short}(0)")
+        inner = self.open(region.inner, spec.inner)
+        emitter.line(f"{total} = {short}({total} + {emitter.text(region.lhs * region.rhs)})")
+        self.close(inner)
+        emitter.name(expr.local(region.node, region.node.type.dtype), total)
+        self.name_axes(self.result_axes())
+        for store in region.stores:
+            store_line(emitter, store)
+        self.close(count)
+
+
+class _Tiled(_Loops):
+    """Blocks around a register tile."""
+
+    def __init__(self, emitter: Emitter, region: ContractionRegion, width: int) -> None:
+        super().__init__(emitter, region)
+        spec = region.shape
+        self.short = SHORT[str(region.dtype)]
+        self.m, self.n, self.k = region.extent("rows"), region.extent("cols"), region.extent("inner")
+        self.tile = tiles.choose(self.short, _static(self.m), _static(self.n), width)
+        self.split = _split(spec.inner)
+        self.rest = dims.product(spec.inner[self.split + 1 :])
+        self.lhs = self._direct(region.lhs, region.rows, spec.rows)
+        self.rhs = self._direct(region.rhs, region.cols, spec.cols)
+        if self.rhs is not None and self.rhs.flat(region.cols, spec.cols) != 1:
+            self.rhs = None
+        # The raw sum goes to the first result that can hold it.
+        self.home = next((s for s in region.stores if s.node.type.dtype == region.dtype), None)
+
+    def _direct(self, e: Expr, variables: Index, extents: Shape) -> Strided | None:
+        found = strided(e)
+        spec, region = self.region.shape, self.region
+        if found is None or found.flat(variables, extents) is None:
+            return None
+        inner = found.flat(region.inner[self.split :], spec.inner[self.split :])
+        return None if inner is None else found
+
+    def write(self) -> None:
+        region, emitter, spec = self.region, self.emitter, self.region.shape
+        self.sum_buffer()
+        hoisted = self.lhs is None and not _mentions(region.lhs, region.batch)
+        if hoisted:
+            self.pack_lhs()
+        batches = self.open(region.batch, spec.batch)
+        if self.lhs is None and not hoisted:
+            self.pack_lhs()
+        base = emitter.fresh("o")
+        position = self.flat(region.batch, spec.batch)
+        emitter.line(f"{base} = ({position}) * {emitter.size(self.m * self.n)}")
+        self.base = base
+        self.strips()
+        self.close(batches)
+
+    def sum_buffer(self) -> None:
+        """Choose where unfinished sums live: the result itself, or working memory."""
+        emitter = self.emitter
+        if self.home is not None:
+            self.sums = emitter.buffers["out", self.home.node].name
+            return
+        count = dims.product(self.region.node.type.shape)
+        self.sums = emitter.buffer(Scratch(count, self.region.dtype), (count,), self.region.dtype).name
+
+    # -- packing
+    def pack_lhs(self) -> None:
+        """Copy lhs into panels of the tile's height, each ordered by inner position."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        rows = self.tile.rows
+        panels = dims.floordiv(self.m + (rows - 1), rows)
+        count = panels * self.k * rows
+        self.lhs_panel = emitter.buffer(Scratch(count, region.dtype), (count,), region.dtype).name
+        m = emitter.fresh("m")
+        emitter.open(f"for {m} in range({emitter.size(self.m)}):")
+        self.unravel(m, region.rows, spec.rows)
+        start = emitter.fresh("o")
+        emitter.line(f"{start} = ({m} // {rows}) * {emitter.size(self.k * rows)} + {m} % {rows}")
+        loops = self.open(region.inner, spec.inner)
+        text = emitter.text(region.lhs)
+        emitter.line(f"{self.lhs_panel}[{start} + ({self.flat(region.inner, spec.inner)}) * {rows}] = {text}")
+        self.close(loops)
+        emitter.close()
+
+    def pack_rhs(self, first: str, taken: str) -> None:
+        """Copy a chunk of rhs into rows as long as the strip, padded with zeros."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        cols = self.tile.cols
+        limit = _chunk(self.rest) * self.rest * cols
+        panel = emitter.buffer(Scratch(limit, region.dtype), (limit,), region.dtype).name
+        self.rhs_panel = panel
+        axis, rest = region.inner[self.split], region.inner[self.split + 1 :]
+        row = emitter.fresh("q")
+        opened = 0
+        if axis.kind == "index":
+            emitter.open(f"for {row} in range({taken}):", [axis])
+            name = emitter.fresh("x")
+            emitter.line(f"{name} = {first} + {row}")
+            emitter.name(axis, name)
+            opened = 1
+        opened += self.open(rest, spec.inner[self.split + 1 :])
+        inside = self.flat(rest, spec.inner[self.split + 1 :])
+        at = f"({row}) * {emitter.size(self.rest)} + {inside}" if axis.kind == "index" else inside
+        start = emitter.fresh("o")
+        emitter.line(f"{start} = ({at}) * {cols}")
+        lane = emitter.fresh("j")
+        emitter.open(f"for {lane} in range({self.strip_width}):", _live(region.cols))
+        self.columns(lane)
+        emitter.line(f"{panel}[{start} + {lane}] = {emitter.text(region.rhs)}")
+        emitter.close()
+        if self.n != dims.floordiv(self.n, cols) * cols:
+            emitter.open(f"for {lane} in range({self.strip_width}, {cols}):")
+            emitter.line(f"{panel}[{start} + {lane}] = {self.short}(0.0)")
+            emitter.close()
+        self.close(opened)
+
+    def column_tables(self) -> None:
+        """Divide the strip's flattened columns into their axes once, not once per inner element."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        live = _live(region.cols)
+        self.tables: dict[Expr, str] = {}
+        if self.rhs is not None or len(live) < 2:
+            return
+        lane = emitter.fresh("j")
+        emitter.open(f"for {lane} in range({self.strip_width}):", live)
+        name = emitter.fresh("x")
+        emitter.line(f"{name} = {self.strip} + {lane}")
+        self.unravel(name, region.cols, spec.cols)
+        for variable in live:
+            table = emitter.buffer(Scratch(self.tile.cols, INT64), (self.tile.cols,), INT64).name
+            self.tables[variable] = table
+            emitter.line(f"{table}[{lane}] = {emitter.operand(variable)}")
+        emitter.close()
+
+    def columns(self, lane: str) -> None:
+        """Name the column variables at position `lane` of the strip."""
+        emitter = self.emitter
+        for variable in self.region.cols:
+            if variable.kind != "index":
+                continue
+            table = self.tables.get(variable)
+            name = emitter.fresh("x")
+            emitter.line(f"{name} = {table}[{lane}]" if table else f"{name} = {self.strip} + {lane}")
+            emitter.name(variable, name)
+
+    # -- the loops around the tile
+    def strips(self) -> None:
+        emitter, cols = self.emitter, self.tile.cols
+        n = emitter.size(self.n)
+        self.strip = emitter.fresh("n")
+        emitter.open(f"for {self.strip} in range(0, {n}, {cols}):")
+        self.strip_width = emitter.fresh("w")
+        emitter.line(f"{self.strip_width} = min({cols}, {n} - {self.strip})")
+        if self.k == 0 or not isinstance(self.k, int):
+            self.clear()
+        self.column_tables()
+        self.chunks()
+        self.epilogue()
+        emitter.close()
+
+    def clear(self) -> None:
+        """Store zeros where the inner axes turn out empty: no tile would write the sum."""
+        emitter = self.emitter
+        emitter.open(f"if {emitter.size(self.k)} == 0:", conditional=True)
+        m, j = emitter.fresh("m"), emitter.fresh("j")
+        emitter.open(f"for {m} in range({emitter.size(self.m)}):")
+        emitter.open(f"for {j} in range({self.strip_width}):")
+        place = f"{self.base} + {m} * {emitter.size(self.n)} + {self.strip} + {j}"
+        emitter.line(f"{self.sums}[{place}] = {self.short}(0.0)")
+        emitter.close()
+        emitter.close()
+        emitter.close()
+
+    def chunks(self) -> None:
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        around, outer = region.inner[: self.split], spec.inner[: self.split]
+        opened = self.open(around, outer)
+        axis, extent = region.inner[self.split], spec.inner[self.split]
+        first, taken = emitter.fresh("f"), emitter.fresh("c")
+        size, chunk = emitter.size(extent), _chunk(self.rest)
+        emitter.open(f"for {first} in range(0, {size}, {chunk}):", [axis] if axis.kind == "index" else [])
+        emitter.line(f"{taken} = min({chunk}, {size} - {first})")
+        if self.rhs is None:
+            self.pack_rhs(first, taken)
+        started = " or ".join([f"{first} > 0", *(f"{emitter.operand(v)} > 0" for v in around if v.kind == "index")])
+        add = emitter.fresh("u")
+        emitter.line(f"{add} = 1 if {started} else 0")
+        self.blocks(first, taken, add)
+        emitter.close()
+        self.close(opened)
+
+    def blocks(self, first: str, taken: str, add: str) -> None:
+        emitter, rows = self.emitter, self.tile.rows
+        m_text = emitter.size(self.m)
+        inner = emitter.fresh("l")
+        emitter.line(f"{inner} = {taken} * {emitter.size(self.rest)}")
+        b, b_k = self.rhs_address(first)
+        m = emitter.fresh("m")
+        emitter.open(f"for {m} in range(0, {m_text}, {rows}):")
+        height = emitter.fresh("h")
+        emitter.line(f"{height} = min({rows}, {m_text} - {m})")
+        a, a_row, a_k = self.lhs_address(m, first)
+        c = f"addr({self.sums}, {self.base} + {m} * {emitter.size(self.n)} + {self.strip})"
+        call = f"({a}, {a_row}, {a_k}, {b}, {b_k}, {c}, {emitter.size(self.n)}, {inner}, "
+        call += f"{height}, {self.strip_width}, {add})"
+        full, edge = self.tile.name("full") + call, self.tile.name("edge") + call
+        test = self.full_test(height)
+        if test:
+            emitter.line(f"if {test}:")
+            emitter.line(f"    {full}")
+            emitter.line("else:")
+            emitter.line(f"    {edge}")
+        else:
+            emitter.line(full)
+        emitter.close()
+
+    def full_test(self, height: str) -> str:
+        """Return the condition under which a whole tile fits; empty if it always does."""
+        parts = []
+        if not isinstance(self.m, int) or self.m % self.tile.rows:
+            parts.append(f"{height} == {self.tile.rows}")
+        if not isinstance(self.n, int) or self.n % self.tile.cols:
+            parts.append(f"{self.strip_width} == {self.tile.cols}")
+        return " and ".join(parts)
+
+    def lhs_address(self, m: str, first: str) -> tuple[str, str, str]:
+        """Return pointer, row stride and inner stride of lhs at row `m` of the current chunk."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        rows = self.tile.rows
+        if self.lhs is None:
+            before = self.flat(region.inner[: self.split], spec.inner[: self.split])
+            chunk = f"(({before}) * {emitter.size(spec.inner[self.split])} + {first}) * {emitter.size(self.rest)}"
+            panel = f"({m} // {rows}) * {emitter.size(self.k * rows)}"
+            return f"addr({self.lhs_panel}, {panel} + ({chunk}) * {rows})", "1", str(rows)
+        row_stride = self.lhs.flat(region.rows, spec.rows)
+        k_stride = self.lhs.flat(region.inner[self.split :], spec.inner[self.split :])
+        base = self.origin(self.lhs, region.rows, first)
+        a_row = emitter.size(row_stride if row_stride is not None else 0)
+        a_k = emitter.size(k_stride if k_stride is not None else 0)
+        return f"addr({base[0]}, {base[1]} + {m} * {a_row})", a_row, a_k
+
+    def rhs_address(self, first: str) -> tuple[str, str]:
+        """Return pointer and inner stride of rhs at the current strip and chunk."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        if self.rhs is None:
+            return f"addr({self.rhs_panel}, 0)", str(self.tile.cols)
+        k_stride = self.rhs.flat(region.inner[self.split :], spec.inner[self.split :])
+        name, offset = self.origin(self.rhs, region.cols, first)
+        return f"addr({name}, {offset} + {self.strip})", emitter.size(k_stride if k_stride is not None else 0)
+
+    def origin(self, operand: Strided, own: Sequence[Expr], first: str) -> tuple[str, str]:
+        """Return buffer and offset of an operand with its own axes at 0 and the chunk at its start."""
+        emitter, region = self.emitter, self.region
+        axis = region.inner[self.split]
+        begin = expr.index("chunk")
+        emitter.name(begin, first)
+        zeros = {v: expr.ZERO for v in (*own, *region.inner[self.split + 1 :]) if v.kind == "index"}
+        start = {**zeros, axis: begin} if axis.kind == "index" else zeros
+        position = tuple(substitute(p, start) for p in operand.load.args)
+        for p in position:
+            emitter.text(p)
+        buffer = emitter.buffers[operand.load.data]
+        return buffer.name, emitter.offset(buffer, position)
+
+    # -- epilogue
+    def epilogue(self) -> None:
+        """Apply what is fused behind the contraction to the finished strip."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        local = expr.local(region.node, region.node.type.dtype)
+        if len(region.stores) == 1 and region.stores[0].value is local:
+            return
+        axes = self.result_axes()
+        cols = {axis: e for axis, e in axes.items() if _mentions(e, region.cols)}
+        rows = {axis: e for axis, e in axes.items() if axis not in cols}
+        m, j = emitter.fresh("m"), emitter.fresh("j")
+        emitter.open(f"for {m} in range({emitter.size(self.m)}):", [*_live(region.rows), *rows])
+        self.unravel(m, region.rows, spec.rows)
+        self.name_axes(rows)
+        emitter.open(f"for {j} in range({self.strip_width}):", [*_live(region.cols), *cols])
+        flat = emitter.fresh("x")
+        emitter.line(f"{flat} = {self.strip} + {j}")
+        self.unravel(flat, region.cols, spec.cols)
+        self.name_axes(cols)
+        place = emitter.fresh("o")
+        emitter.line(f"{place} = {self.base} + {m} * {emitter.size(self.n)} + {flat}")
+        total = emitter.fresh("t")
+        emitter.line(f"{total} = {self.sums}[{place}]")
+        emitter.name(local, total)
+        values = [(emitter.buffers["out", s.node], emitter.text(s.value)) for s in region.stores]
+        for buffer, text in values:
+            value = f"u8({text})" if str(buffer.dtype) == "bool" else text
+            emitter.line(f"{buffer.name}[{place}] = {value}")
+        emitter.close()
+        emitter.close()
+
+
+def _live(variables: Index) -> list[Expr]:
+    """Return the variables that a loop gives values to: those of axes longer than 1."""
+    return [v for v in variables if v.kind == "index"]
+
+
+def _static(d: Dim) -> int | None:
+    return d if isinstance(d, int) else None
+
+
+def _chunk(rest: Dim) -> int:
+    """Return how many steps of the chunked axis make one chunk."""
+    return max(1, CHUNK // rest) if isinstance(rest, int) and rest else 1 if rest else CHUNK
+
+
+def _split(inner: Shape) -> int:
+    """Return the inner axis to cut into chunks: all after it fit in one, all before it are looped."""
+    axis = len(inner) - 1
+    rest: Dim = 1
+    while axis > 0:
+        wider = rest * inner[axis]
+        if not isinstance(wider, int) or wider > CHUNK:
+            break
+        rest = wider
+        axis -= 1
+    return max(axis, 0)
+
+
+def _mentions(e: Expr, variables: Index) -> bool:
+    wanted = set(_live(variables))
+    return any(x in wanted for x in walk([e]))

@@ -1,0 +1,207 @@
+"""`compile`: from Tensors to a Program, stage by stage."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphc.codegen import contraction, handwritten, loops
+from graphc.codegen.loops import KernelText, Scratch
+from graphc.ir import Graph, Node
+from graphc.leaves import Variable
+from graphc.lower.contraction import ContractionRegion
+from graphc.lower.region import Region, lower_region, walk
+from graphc.lower.rules import Callback, Leaf, Loop, LoopSite
+from graphc.lower.steps import Step, Storage, lower_graph, storage_of
+from graphc.memory import Assignment, assign
+from graphc.ops.fused import copy_of
+from graphc.passes import Optimize, steps_for
+from graphc.pipeline import Pipeline, Stage
+from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.plan import Launch, Layout
+from graphc.runtime.program import Kernel, Program
+from graphc.tensor import Tensor
+from graphc.trace import Updates, trace
+
+
+def compile(
+    inputs: Tensor | Sequence[Tensor],
+    outputs: Any = None,
+    updates: Updates | None = None,
+    *,
+    optimize: Optimize = "full",
+    name: str = "program",
+) -> Program:
+    """Compile a graph into a program.
+
+    Parameters
+    ----------
+    inputs : Tensor or sequence of Tensor
+        Placeholders, in the order in which the program takes their values.
+    outputs : Tensor, list, tuple or dict of Tensor, optional
+        What a call returns, in this structure.
+    updates : mapping of Variable to Tensor, optional
+        New values of variables.  All of them read old values and land together.
+    optimize : {"full", "fast", "none"} or sequence of passes
+        How much work to put into the graph.
+    name : str
+        Shown when the program is printed.
+
+    Returns
+    -------
+    Program
+        Call it with arrays, by position or by name.
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError
+        If inputs, outputs and updates do not make a graph.
+    PassError
+        If a pass fails or breaks the graph.
+
+    Examples
+    --------
+    >>> import graphc as gx, numpy as np
+    >>> x = gx.placeholder("x", shape=("n",), dtype="float64")
+    >>> w = gx.variable(np.ones(()), name="w")
+    >>> step = gx.compile(x, (w * x).sum(), updates={w: w * 2})
+    >>> float(step(np.array([1.0, 2.0]))), float(step(np.array([1.0, 2.0])))
+    (3.0, 6.0)
+    """
+    fed = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    started = time.perf_counter()
+    traced, rebuild = trace(fed, outputs, updates)
+    first = Stage("trace", traced, time.perf_counter() - started, *_counts(traced))
+    stages = [first, *Pipeline(steps_for(optimize)).run(traced)]
+    return build(stages, rebuild if outputs is not None else None, name)
+
+
+def _counts(graph: Graph) -> tuple[int, int, int, int]:
+    from graphc.pipeline import kernel_count
+
+    nodes, kernels = len(graph.nodes), kernel_count(graph)
+    return nodes, kernels, nodes, kernels
+
+
+def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
+    """Lower the last stage, compile its kernels and lay out the program."""
+    graph = materialize(stages[-1].graph)
+    steps = lower_graph(graph)
+    assignment = assign(graph, steps, frozenset(s.node for s in steps if may_fail(s)))
+    texts = [generate(step, assignment) for step in assignment.order]
+    commits = [_commit(variable, storage) for variable, storage in assignment.committed]
+    kernels = [
+        Kernel(_name(step), step.members, text, None if text is None else KernelSource(_name(step), text.params, text.code))
+        for step, text in zip(assignment.order, texts, strict=True)
+    ]
+    kernels += [
+        Kernel("commit", (variable,), text, KernelSource("commit", text.params, text.code))
+        for text, (variable, _) in zip((t for t, _ in commits), assignment.committed, strict=True)
+    ]
+    bindings: list[tuple[Step | None, Mapping[object, Storage]]] = [
+        (step, _bindings(step)) for step in assignment.order
+    ]
+    bindings += [(None, bound) for _, bound in commits]
+    return Program(name, graph, tuple(stages), kernels, bindings, assignment, rebuild)
+
+
+def materialize(graph: Graph) -> Graph:
+    """Give every output and every new value memory of its own, by copies where it has none."""
+    taken: set[Storage] = set()
+    updates: list[tuple[Node, Node]] = []
+    for variable, value in graph.updates:
+        storage = storage_of(value)
+        own = not isinstance(storage.node.op.lowering, Leaf)
+        updates.append((variable, value if own else copy_of(value)))
+        taken.add(storage_of(updates[-1][1]))
+    outputs: list[Node] = []
+    for node in graph.outputs:
+        storage = storage_of(node)
+        own = storage not in taken and not isinstance(storage.node.op.lowering, Leaf)
+        outputs.append(node if own else copy_of(node))
+        taken.add(storage_of(outputs[-1]))
+    if tuple(outputs) == graph.outputs and tuple(updates) == graph.updates:
+        return graph
+    return Graph(graph.inputs, tuple(outputs), tuple(updates), graph.checks)
+
+
+def may_fail(step: Step) -> bool:
+    """Tell whether the step performs a run-time check."""
+    if isinstance(step.body, Region):
+        values = [r.body for r in step.body.reductions] + [s.value for s in step.body.stores]
+        return any(e.kind == "check" for e in walk(values))
+    if isinstance(step.body, ContractionRegion):
+        values = [step.body.lhs, step.body.rhs, *(s.value for s in step.body.stores)]
+        return any(e.kind == "check" for e in walk(values))
+    if isinstance(step.body, Loop):
+        return _loop_may_fail(step, step.body)
+    return isinstance(step.body, Callback)
+
+
+def _loop_may_fail(step: Step, rule: Loop) -> bool:
+    asked: list[str] = []
+
+    def fail() -> str:
+        asked.append("fail")
+        return "pass"
+
+    node = step.node
+    types = tuple(i.type for i in node.inputs)
+    rule.fn(LoopSite(node.type, types, node.attrs, str, fail))
+    return bool(asked)
+
+
+def generate(step: Step, assignment: Assignment) -> KernelText | None:
+    """Write the kernel of a step; None for a callback."""
+    from graphc.runtime import features
+
+    aliases = assignment.aliases(step)
+    if isinstance(step.body, Region):
+        return loops.generate(step.body, aliases)
+    if isinstance(step.body, ContractionRegion):
+        return contraction.generate(step.body, aliases, features.vector_bytes())
+    if isinstance(step.body, Loop):
+        return handwritten.generate(step, step.body)
+    return None
+
+
+def _bindings(step: Step) -> dict[object, Storage]:
+    """Return the storage of every pointer handle of a step."""
+    bound: dict[object, Storage] = dict(step.reads)
+    bound.update({("out", node): storage for node, storage in step.writes.items()})
+    return bound
+
+
+def _commit(variable: Node, storage: Storage) -> tuple[KernelText, dict[object, Storage]]:
+    """Write the kernel that copies a finished value into its variable."""
+    source = Variable(variable, trainable=False)
+    copied = copy_of(source.node)
+    text = loops.generate(lower_region((copied,), (copied,)), {})
+    return text, {variable: storage, ("out", copied): Storage(variable)}
+
+
+def _name(step: Step) -> str:
+    words = [re.sub(r"\W", "_", n.op.name) for n in step.members]
+    label = "_".join(dict.fromkeys(words))
+    return label if len(label) <= 48 else f"{label[:40]}_{len(words)}"
+
+
+def arguments(text: KernelText, bound: Mapping[object, Storage], codes: Mapping[Node, int]) -> tuple[object, ...]:
+    """Return what each parameter of a kernel is bound to."""
+    found: list[object] = []
+    for name, _ in text.params:
+        if name in text.pointers:
+            handle = text.pointers[name]
+            found.append(handle if isinstance(handle, Scratch) else bound[handle])
+        elif name in text.sizes:
+            found.append(text.sizes[name])
+        elif name == "status":
+            found.append("status")
+        else:
+            found.append(codes[text.checks[int(name.removeprefix("code"))]])
+    return tuple(found)
+
+
+__all__ = ["Launch", "Layout", "compile"]

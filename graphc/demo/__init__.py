@@ -1,0 +1,1 @@
+"""The demo, written as a user of graphc would write it: LeNet on small images."""

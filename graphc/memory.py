@@ -1,0 +1,281 @@
+"""Memory: which values share a buffer, which are written in place, and where each lies.
+
+Two stages.  `assign` decides once per program, without knowing any size: the order of
+steps, which results take over an operand's memory, which variables are updated in place.
+`place` decides once per set of sizes: offsets of the temporaries in one arena, by first
+and last use.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphc import dims
+from graphc.dims import Dim
+from graphc.ir import Graph, Node
+from graphc.lower.region import Region, Store
+from graphc.lower.rules import Callback, Leaf
+from graphc.lower.steps import Step, Storage, identity_reads, storage_of
+
+ALIGNMENT = 64
+
+
+@dataclass
+class Assignment:
+    """The program's memory decisions, valid for every size.
+
+    Attributes
+    ----------
+    order : list of Step
+        Steps in execution order.
+    home : dict of Storage to Storage
+        Where a storage really lies when it is not its own: the chain of in-place reuse.
+    in_place : dict of Node to Storage
+        Variables whose new value is written directly into them.
+    committed : list of (Node, Storage)
+        Variables whose new value is computed aside and copied when all checks have passed.
+    lifetimes : dict of Storage to (int, int)
+        First and last step of every temporary.
+    """
+
+    order: list[Step]
+    home: dict[Storage, Storage] = field(default_factory=dict)
+    in_place: dict[Node, Storage] = field(default_factory=dict)
+    committed: list[tuple[Node, Storage]] = field(default_factory=list)
+    lifetimes: dict[Storage, tuple[int, int]] = field(default_factory=dict)
+
+    def aliases(self, step: Step) -> dict[object, object]:
+        """Return, for handles of a step that lie in one memory, the handle that names it.
+
+        Kernels take every memory through one parameter, so that pointers never alias.
+        """
+        named: dict[Storage, object] = {}
+        same: dict[object, object] = {}
+        handles: list[tuple[object, Storage]] = [*step.reads.items()]
+        handles += [(("out", node), storage) for node, storage in step.writes.items()]
+        for handle, storage in handles:
+            lies = self.resolve(storage)
+            if named.setdefault(lies, handle) is not handle:
+                same[handle] = named[lies]
+        return same
+
+    def resolve(self, storage: Storage) -> Storage:
+        """Return where `storage` really lies."""
+        while storage in self.home:
+            storage = self.home[storage]
+        return storage
+
+
+def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Assignment:
+    """Decide order, sharing and in-place updates.
+
+    Parameters
+    ----------
+    graph : Graph
+        The optimized graph.
+    steps : sequence of Step
+        Its steps, in topological order.
+    checked : frozenset of Node
+        Nodes whose steps may fail at run time; none of them may run after a variable
+        has been written.
+    """
+    order, late = _order(graph, steps)
+    result = Assignment(order)
+    _place_updates(graph, result, late, checked)
+    _share_dying_operands(graph, result)
+    _measure_lifetimes(graph, result)
+    return result
+
+
+def _order(graph: Graph, steps: Sequence[Step]) -> tuple[list[Step], int]:
+    """Put steps that produce new values of variables, and what depends on them, last."""
+    writers = {storage_of(value) for _, value in graph.updates}
+    delayed: set[Storage] = set()
+    early: list[Step] = []
+    late: list[Step] = []
+    for step in steps:
+        depends = any(s in delayed for s in step.reads.values())
+        produces = any(s in writers for s in step.writes.values())
+        # A value that other steps still need is not delayed: only final updates are.
+        if depends or produces:
+            delayed.update(step.writes.values())
+            late.append(step)
+        else:
+            early.append(step)
+    return early + late, len(early)
+
+
+def _place_updates(graph: Graph, result: Assignment, late: int, checked: frozenset[Node]) -> None:
+    position = {step.node: i for i, step in enumerate(result.order)}
+    readers: dict[Storage, list[int]] = {}
+    for i, step in enumerate(result.order):
+        for storage in step.reads.values():
+            readers.setdefault(storage, []).append(i)
+    risky = any(s.node in checked or isinstance(s.body, Callback) for s in result.order[late:])
+    taken: set[Storage] = set()
+    for variable, value in graph.updates:
+        storage, target = storage_of(value), Storage(variable)
+        direct = not risky and storage not in taken and _can_write(result, storage, target, position, readers)
+        if direct:
+            taken.add(storage)
+            result.in_place[variable] = storage
+            result.home[storage] = target
+        elif storage != target:
+            result.committed.append((variable, storage))
+
+
+def _can_write(
+    result: Assignment,
+    storage: Storage,
+    target: Storage,
+    position: Mapping[Node, int],
+    readers: Mapping[Storage, list[int]],
+) -> bool:
+    """Tell whether the step that computes `storage` may write straight into the variable `target`."""
+    if isinstance(storage.node.op.lowering, Leaf) or storage.node not in position:
+        return False
+    at = position[storage.node]
+    if any(r > at for r in readers.get(target, ())):
+        return False
+    step = result.order[at]
+    if target not in step.reads.values():
+        return True
+    return _identical(step, storage, target)
+
+
+def _identical(step: Step, storage: Storage, source: Storage) -> bool:
+    """Tell whether every operand that lies in `source` is read just where `storage` is written."""
+    if not isinstance(step.body, Region):
+        return False
+    store = _store_of(step, storage)
+    handles = [h for h, s in step.reads.items() if s == source]
+    if store is None or any(h.type != store.node.type for h in handles):
+        return False
+    return all(identity_reads(step.body, h, store.position, store.phase) for h in handles)
+
+
+def _store_of(step: Step, storage: Storage) -> Store | None:
+    if not isinstance(step.body, Region):
+        return None
+    return next((s for s in step.body.stores if step.writes[s.node] == storage), None)
+
+
+def _share_dying_operands(graph: Graph, result: Assignment) -> None:
+    """Let a result take over the memory of an operand that is read for the last time."""
+    kept = {result.resolve(storage_of(n)) for n in graph.outputs}
+    last: dict[Storage, int] = {}
+    for i, step in enumerate(result.order):
+        for storage in step.reads.values():
+            last[result.resolve(storage)] = i
+    kept |= {storage for _, storage in result.committed}
+    for i, step in enumerate(result.order):
+        if not isinstance(step.body, Region):
+            continue
+        used: set[Storage] = set()
+        for store in step.body.stores:
+            target = step.writes[store.node]
+            if target in result.home or target in kept:
+                continue
+            source = _dying(result, step, store, i, last, kept | used)
+            if source is not None:
+                used.add(source)
+                result.home[target] = source
+                last[source] = max(last.get(target, i), i)
+
+
+def _dying(
+    result: Assignment, step: Step, store: Store, at: int, last: Mapping[Storage, int], kept: set[Storage]
+) -> Storage | None:
+    for handle, storage in step.reads.items():
+        source = result.resolve(storage)
+        leaf = isinstance(source.node.op.lowering, Leaf)
+        if leaf or source in kept or last.get(source) != at or handle.type != store.node.type:
+            continue
+        same = [h for h, s in step.reads.items() if result.resolve(s) == source]
+        region = step.body
+        if isinstance(region, Region) and all(
+            h.type == handle.type and identity_reads(region, h, store.position, store.phase) for h in same
+        ):
+            return source
+    return None
+
+
+def _measure_lifetimes(graph: Graph, result: Assignment) -> None:
+    end = len(result.order)
+    for i, step in enumerate(result.order):
+        for storage in (*step.writes.values(), *step.reads.values()):
+            lies = result.resolve(storage)
+            if not isinstance(lies.node.op.lowering, Leaf):
+                first, _ = result.lifetimes.get(lies, (i, i))
+                result.lifetimes[lies] = (first, i)
+    for _, storage in result.committed:
+        lies = result.resolve(storage)
+        if lies in result.lifetimes:
+            result.lifetimes[lies] = (result.lifetimes[lies][0], end)
+
+
+def byte_size(storage: Storage) -> Dim:
+    """Return the size of a storage in bytes."""
+    kind = storage.node.type
+    item = kind.items[storage.item] if hasattr(kind, "items") else kind
+    return item.size * item.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Block:
+    """A request for arena memory: a key, its first and last step, its size in bytes."""
+
+    key: object
+    first: int
+    last: int
+    size: int
+
+
+def place(blocks: Sequence[Block]) -> tuple[dict[object, int], int]:
+    """Return an offset for every block, and the size of the arena.
+
+    Blocks are opened in order of first use; a block takes the smallest free gap that holds
+    it.  Gaps are merged when their neighbours close, so the arena stays near the peak of
+    live bytes.
+    """
+    offsets: dict[object, int] = {}
+    free: list[tuple[int, int]] = []
+    open_blocks: list[tuple[int, int, int]] = []
+    top = 0
+    for block in sorted(blocks, key=lambda b: (b.first, -b.size)):
+        while open_blocks and open_blocks[0][0] < block.first:
+            _, offset, size = heapq.heappop(open_blocks)
+            free = _release(free, offset, size)
+        size = -(-block.size // ALIGNMENT) * ALIGNMENT
+        fitting = [gap for gap in free if gap[1] >= size]
+        if fitting:
+            start, length = min(fitting, key=lambda gap: gap[1])
+            free.remove((start, length))
+            if length > size:
+                free.append((start + size, length - size))
+        else:
+            start = top
+            top += size
+        offsets[block.key] = start
+        heapq.heappush(open_blocks, (block.last, start, size))
+    return offsets, top
+
+
+def _release(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    start, end = offset, offset + size
+    for gap_start, gap_size in free:
+        if gap_start + gap_size == start:
+            start = gap_start
+        elif gap_start == end:
+            end = gap_start + gap_size
+        else:
+            merged.append((gap_start, gap_size))
+    return [*merged, (start, end - start)]
+
+
+def total_size(storages: Sequence[Storage], sizes: Mapping[str, int]) -> int:
+    """Return the bytes of all `storages` without any sharing, at the given sizes."""
+    return sum(dims.evaluate(byte_size(s), sizes) for s in storages)

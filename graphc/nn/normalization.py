@@ -1,0 +1,146 @@
+"""Layers that bring activations to mean 0 and variance 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.errors import ArgumentError, caller
+from graphc.leaves import variable
+from graphc.nn.layer import Layer, positive
+from graphc.tensor import Tensor
+
+__all__ = ["BatchNorm", "LayerNorm"]
+
+
+class BatchNorm(Layer):
+    """Batch normalization (Ioffe and Szegedy, ICML 2015) over all axes but one.
+
+    While training, the statistics are those of the batch, and every call of the compiled
+    program moves the running ones towards them; otherwise the running ones are used.  A
+    program may apply one layer once while training, since it can move them only once.
+
+    Parameters
+    ----------
+    num_features : int
+        Size of the axis that keeps statistics of its own.
+    momentum : float, default 0.9
+        Share of the running statistics that a step keeps, in [0, 1].
+    eps : float, default 1e-5
+        Added to the variance.
+    axis : int, default 1
+        The axis that keeps statistics of its own.
+    affine : bool, default True
+        Whether to scale by a weight and add a bias.
+    dtype : dtype, default float32
+        float32 or float64.
+    name : str, optional
+        Prefix of the variables' names.
+
+    Attributes
+    ----------
+    weight, bias : Variable or None
+        Trainable scale and offset.
+    running_mean, running_var : Variable
+        Statistics for inference; not trainable.  The variance is that of the batch as a
+        whole population (divided by n).
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> x = gx.placeholder("x", shape=("batch", 8, 32, 32))
+    >>> gx.nn.BatchNorm(8)(x, training=True)
+    <Tensor float32[batch, 8, 32, 32]>
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        momentum: float = 0.9,
+        eps: float = 1e-5,
+        axis: int = 1,
+        affine: bool = True,
+        *,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        positive("BatchNorm", num_features=num_features)
+        if not 0.0 <= momentum <= 1.0:
+            raise ArgumentError(
+                "BatchNorm: bad momentum", expected="a number in [0, 1]", given=repr(momentum), where=caller()
+            )
+        shape = (num_features,)
+        self.weight = self.weight_variable("weight", shape, "ones", dtype) if affine else None
+        self.bias = self.weight_variable("bias", shape, "zeros", dtype) if affine else None
+        self.running_mean = variable(np.zeros(shape), f"{self.name}.running_mean", dtype, trainable=False)
+        self.running_var = variable(np.ones(shape), f"{self.name}.running_var", dtype, trainable=False)
+        self.momentum, self.eps, self.axis = momentum, eps, axis
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """Normalize; while training, also move the running statistics."""
+        from graphc.ops import batch_norm, batch_norm_training, with_update
+
+        if not training:
+            return batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, axis=self.axis, eps=self.eps
+            )
+        y, mean, var = batch_norm_training(x, self.weight, self.bias, axis=self.axis, eps=self.eps)
+        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
+            y = with_update(y, running, self.momentum * running + (1.0 - self.momentum) * batch)
+        return y
+
+
+class LayerNorm(Layer):
+    """Layer normalization (Ba, Kiros and Hinton, 2016) over the last axes.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        Sizes of the last axes, which are normalized together.
+    eps : float, default 1e-5
+        Added to the variance.
+    affine : bool, default True
+        Whether to scale by a weight and add a bias.
+    dtype : dtype, default float32
+        float32 or float64.
+    name : str, optional
+        Prefix of the variables' names.
+
+    Attributes
+    ----------
+    weight, bias : Variable or None
+        Trainable scale and offset, of `shape`.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> x = gx.placeholder("x", shape=("batch", 12, 64))
+    >>> gx.nn.LayerNorm(64)(x)
+    <Tensor float32[batch, 12, 64]>
+    """
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        eps: float = 1e-5,
+        affine: bool = True,
+        *,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.shape = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        for size in self.shape:
+            positive("LayerNorm", shape=size)
+        self.weight = self.weight_variable("weight", self.shape, "ones", dtype) if affine else None
+        self.bias = self.weight_variable("bias", self.shape, "zeros", dtype) if affine else None
+        self.eps = eps
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """Normalize."""
+        from graphc.ops import layer_norm
+
+        axes = tuple(range(x.ndim - len(self.shape), x.ndim))
+        return layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)

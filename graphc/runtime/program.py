@@ -1,0 +1,405 @@
+"""Programs: what `compile` returns and users call."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc import interpreter
+from graphc.codegen.loops import KernelText, Scratch
+from graphc.errors import CheckError, FeedError, caller
+from graphc.ir import Graph, Node, topological
+from graphc.leaves import STATE_LOCK
+from graphc.lower.steps import Step, Storage, storage_of
+from graphc.memory import Assignment
+from graphc.ops.op import resolve_attrs
+from graphc.pipeline import Stage
+from graphc.runtime import kernels as native
+from graphc.runtime import plan as planning
+from graphc.runtime import runner
+from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.plan import Arena, Launch, Layout, Plan
+
+Array = np.ndarray[Any, Any]
+# Plans kept per program; beyond it the one unused for longest is dropped.
+PLANS = 256
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of a program, with everything that led to it.
+
+    Attributes
+    ----------
+    name : str
+        Made of the ops that run in it.
+    nodes : tuple of Node
+        These ops' nodes, with the user's lines.
+    text : KernelText or None
+        Generated parameters and code; None where the step calls back into Python.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    text: KernelText | None
+    compiled: KernelSource | None
+
+    @property
+    def source(self) -> str:
+        """Generated Python, headed by the operations that it performs."""
+        lines = [f"# {n.op.name}: {n.type}  {n.where}" for n in self.nodes]
+        body = self.text.code if self.text is not None else "# calls the op's NumPy meaning in Python\n"
+        return "\n".join([*lines, body])
+
+    @property
+    def llvm(self) -> str:
+        """Optimized LLVM IR."""
+        return native.llvm(self.compiled) if self.compiled is not None else ""
+
+    @property
+    def asm(self) -> str:
+        """Assembly for this machine."""
+        return native.asm(self.compiled) if self.compiled is not None else ""
+
+    def __repr__(self) -> str:
+        return f"<Kernel {self.name}>"
+
+
+Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
+
+
+class Program:
+    """A compiled graph: call it with arrays.
+
+    Made by `graphc.compile`.  Calls are thread-safe: they run one after another.
+
+    Attributes
+    ----------
+    name : str
+        Given at compilation.
+    graph : Graph
+        The optimized graph.
+    stages : tuple of Stage
+        The graph after every pass, with counts, times and rewrites.
+    kernels : list of Kernel
+        In execution order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        graph: Graph,
+        stages: tuple[Stage, ...],
+        kernels: Sequence[Kernel],
+        bindings: Bindings,
+        assignment: Assignment,
+        rebuild: Callable[[list[Any]], Any] | None,
+    ) -> None:
+        self.name = name
+        self.graph = graph
+        self.stages = stages
+        self.kernels = list(kernels)
+        self.assignment = assignment
+        self._rebuild = rebuild
+        self._checks = _check_codes(self.kernels)
+        self._layout = self._lay_out(bindings)
+        self._arena = Arena()
+        self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
+        self._status = ctypes.c_int64(0)
+        self._run = runner.runner()
+        self._types = tuple(n.type.dtype for n in graph.inputs)
+        self._names = tuple(str(n.name) for n in graph.inputs)
+        self._results = len(graph.outputs)
+        # Programs that touch variables exclude each other: an update is seen whole or not at all.
+        self._lock = STATE_LOCK if graph.variables else threading.RLock()
+
+    def _lay_out(self, bindings: Bindings) -> Layout:
+        from graphc.compiler import arguments
+
+        sources = [k.compiled for k in self.kernels if k.compiled is not None]
+        loaded = iter(native.load_kernels(sources))
+        codes = {node: code for code, node in self._checks.items()}
+        launches = []
+        for kernel, (step, bound) in zip(self.kernels, bindings, strict=True):
+            if kernel.text is None:
+                launches.append(Launch(step, 0, ()))
+                continue
+            launches.append(Launch(step, next(loaded).address, arguments(kernel.text, bound, codes)))
+        outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
+        return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
+
+    # -- calling
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """Run the program.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            One value per placeholder, by position or by name.
+        out : ndarray or sequence of ndarray, optional
+            Arrays to write the outputs into, in order; by default new ones are allocated.
+
+        Returns
+        -------
+        ndarray, list, tuple or dict
+            The outputs, structured as they were given to `compile`.
+
+        Raises
+        ------
+        FeedError
+            If a value is missing, unknown, or does not fit its placeholder.
+        CheckError
+            If a run-time check fails.  No variable has changed then.
+        """
+        if kwargs or len(args) != len(self._names):
+            args = self._by_name(args, kwargs)
+        with self._lock:
+            results = self._execute(args, out)
+        return None if self._rebuild is None else self._rebuild(results)
+
+    def _by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+        values = dict(zip(self._names, args, strict=False))
+        unknown = [k for k in kwargs if k not in self._names]
+        double = [k for k in kwargs if k in values]
+        missing = [n for n in self._names if n not in values and n not in kwargs]
+        expected = ", ".join(f"{n.name}: {n.type}" for n in self.graph.inputs) or "no inputs"
+        problems = [f"unknown input {k!r}" for k in unknown] + [f"input {k!r} given twice" for k in double]
+        problems += [f"input {k!r} is missing" for k in missing]
+        if len(args) > len(self._names):
+            problems.append(f"{len(args)} values for {len(self._names)} inputs")
+        if problems:
+            raise FeedError(
+                f"{self.name}: {problems[0]}",
+                expected=expected,
+                given=f"{len(args)} by position, {', '.join(kwargs) or 'none'} by name",
+                where=caller(),
+            )
+        values.update(kwargs)
+        return tuple(values[n] for n in self._names)
+
+    def _execute(self, args: tuple[Any, ...], out: Any) -> list[Any]:
+        arrays = []
+        for k, dtype in enumerate(self._types):
+            a = args[k]
+            if type(a) is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous or not a.flags.aligned:
+                a = self._convert(k, a)
+            arrays.append(a)
+        plan = self._plans.get(tuple([a.shape for a in arrays]))
+        if plan is None:
+            plan = self._plan(arrays)
+        if plan.base != self._arena.base:
+            plan.rebase(self._arena.base)
+        if out is None:
+            results = [np.empty(shape, dtype) for shape, dtype in plan.outputs]
+        else:
+            results = self._given_outputs(out, plan, arrays)
+        words = plan.words
+        for a, slots in zip(arrays, plan.input_slots, strict=True):
+            address = a.__array_interface__["data"][0]
+            for slot in slots:
+                words[slot] = address
+        for a, slots in zip(results, plan.output_slots, strict=True):
+            address = a.__array_interface__["data"][0]
+            for slot in slots:
+                words[slot] = address
+        run = self._run
+        for segment in plan.segments:
+            if type(segment) is int:
+                run(segment, 0, 1)
+            elif isinstance(segment, Launch):
+                self._call_back(segment, plan, arrays, results)
+            if self._status.value:
+                self._fail(arrays, plan)
+        return results
+
+    def _convert(self, k: int, value: Any) -> Array:
+        """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
+        node = self.graph.inputs[k]
+        if isinstance(value, (bool, int, float, list, tuple)):
+            try:
+                found = np.asarray(value, node.type.dtype)
+            except (ValueError, OverflowError, TypeError) as error:
+                raise FeedError(
+                    f"{self.name}: feed of {node.name!r} is not a {node.type.dtype} array",
+                    expected=str(node.type),
+                    given=str(error),
+                    where=caller(),
+                ) from None
+        else:
+            found = np.asarray(value)
+        try:
+            interpreter.check_feed(node, found)
+        except FeedError as error:
+            raise FeedError(
+                f"{self.name}: {error.what}", expected=error.expected, given=error.given, where=caller()
+            ) from None
+        return np.require(found, requirements=["C", "A"])
+
+    def _plan(self, arrays: Sequence[Array]) -> Plan:
+        fed = dict(zip(self.graph.inputs, arrays, strict=True))
+        for node, array in fed.items():
+            interpreter.check_feed(node, array)
+        sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
+        self._arena.reserve(plan.arena_size)
+        plan.rebase(self._arena.base)
+        if len(self._plans) >= PLANS:
+            self._plans.pop(next(iter(self._plans)))
+        self._plans[tuple([a.shape for a in arrays])] = plan
+        return plan
+
+    def _given_outputs(self, out: Any, plan: Plan, arrays: Sequence[Array]) -> list[Array]:
+        given = [out] if isinstance(out, np.ndarray) else list(out)
+        expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
+        problem = "" if len(given) == len(plan.outputs) else f"{len(given)} arrays"
+        for a, (shape, dtype) in zip(given, plan.outputs, strict=False):
+            fits = isinstance(a, np.ndarray) and a.shape == shape and a.dtype == dtype
+            if not fits:
+                problem = problem or f"{getattr(a, 'dtype', type(a).__name__)}{list(np.shape(a))}"
+            elif not (a.flags.c_contiguous and a.flags.writeable and a.flags.aligned):
+                problem = problem or "an array that is read-only or not contiguous"
+            elif any(np.shares_memory(a, b) for b in (*arrays, *(g for g in given if g is not a))):
+                problem = problem or "an array that overlaps an input or another output"
+        if problem:
+            raise FeedError(f"{self.name}: out does not fit", expected=expected, given=problem, where=caller())
+        return given
+
+    # -- what is not native
+    def _call_back(self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+        step = launch.step
+        if step is None:
+            return
+        node = step.node
+        operands = [
+            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes)) for i in node.inputs
+        ]
+        value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        target = self._value(step.writes[node], plan, arrays, results, node.type.concrete(plan.sizes))
+        found = np.asarray(value)
+        if found.shape != target.shape or found.dtype != target.dtype:
+            raise CheckError(
+                f"{node.op.name} returned another type than its rule promised",
+                expected=f"{target.dtype}{list(target.shape)}",
+                given=f"{found.dtype}{list(found.shape)}",
+                where=node.where,
+            )
+        target[...] = found
+
+    def _value(
+        self,
+        storage: Storage,
+        plan: Plan,
+        arrays: Sequence[Array],
+        results: Sequence[Array],
+        shape: tuple[int, ...],
+    ) -> Array:
+        lies = self.assignment.resolve(storage)
+        if lies.node in self.graph.inputs:
+            return arrays[self.graph.inputs.index(lies.node)].reshape(shape)
+        if lies in self._layout.output_storages:
+            return results[self._layout.output_storages.index(lies)].reshape(shape)
+        if lies.node.payload is not None and hasattr(lies.node.payload, "array"):
+            leaf: Array = lies.node.payload.array
+            return leaf.reshape(shape)
+        kind = storage.node.type
+        dtype = kind.items[storage.item].dtype if hasattr(kind, "items") else kind.dtype
+        return planning.view(plan, self._arena, lies, shape, dtype)
+
+    def _fail(self, arrays: Sequence[Array], plan: Plan) -> None:
+        """Raise the failed check, with the interpreter's words for what was wrong."""
+        node = self._checks[self._status.value]
+        self._status.value = 0
+        fed = dict(zip(self.graph.inputs, arrays, strict=True))
+        for stage in reversed(self.stages):
+            if node in stage.graph.nodes:
+                interpreter.run_nodes(topological([node]), fed, plan.sizes)
+        raise CheckError(f"{node.op.name}: a run-time check failed", where=node.where)
+
+    # -- looking
+    @property
+    def memory(self) -> MemoryReport:
+        """How the program uses memory, at the sizes of the latest call."""
+        plan = next(reversed(self._plans.values()), None)
+        return MemoryReport.of(self._layout, plan)
+
+    @property
+    def specializations(self) -> list[dict[str, int]]:
+        """Sizes for which a plan exists.  Kernels are compiled once for all of them."""
+        return [dict(p.sizes) for p in self._plans.values()]
+
+    def __str__(self) -> str:
+        from graphc.printing import program_to_text
+
+        return program_to_text(self)
+
+    def __repr__(self) -> str:
+        return f"<Program {self.name!r}: {len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels>"
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Where values live.
+
+    Attributes
+    ----------
+    temporaries, in_place, committed : list of str
+        Values in the arena; variables updated in place; variables updated by a copy.
+    reused : int
+        Results that took over an operand's memory.
+    sizes : dict or None
+        Sizes the byte counts are for; None before the first call.
+    arena, unshared : int
+        Bytes of the arena, and of all temporaries had none shared memory.
+    """
+
+    temporaries: list[str]
+    in_place: list[str]
+    committed: list[str]
+    reused: int
+    sizes: dict[str, int] | None
+    arena: int
+    unshared: int
+
+    @classmethod
+    def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
+        """Describe a layout, with byte counts at a plan's sizes."""
+        from graphc.memory import total_size
+
+        assignment = layout.assignment
+        temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
+        written = {s for launch in layout.launches if launch.step for s in launch.step.writes.values()}
+        outputs = set(layout.output_storages) | set(assignment.in_place.values())
+        unshared = total_size([s for s in written if s not in outputs], plan.sizes) if plan is not None else 0
+        return cls(
+            [f"{s.node.op.name} {s.node.type} from {s.node.where}" for s in temporaries],
+            [str(v.name) for v in assignment.in_place],
+            [str(v.name) for v, _ in assignment.committed],
+            len(assignment.home) - len(assignment.in_place),
+            dict(plan.sizes) if plan is not None else None,
+            plan.arena_size if plan is not None else 0,
+            unshared,
+        )
+
+    def __str__(self) -> str:
+        at = "" if self.sizes is None else " at " + (", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes")
+        lines = [
+            f"{len(self.temporaries)} temporaries, {self.reused} results in an operand's memory",
+            f"variables updated in place: {', '.join(self.in_place) or 'none'}",
+            f"variables updated by copy: {', '.join(self.committed) or 'none'}",
+        ]
+        if self.sizes is not None:
+            lines.append(f"arena {self.arena} bytes{at}; without sharing {self.unshared} bytes")
+        return "\n".join(lines)
+
+
+def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
+    nodes = dict.fromkeys(n for k in kernels if k.text is not None for n in k.text.checks)
+    return {code: node for code, node in enumerate(nodes, 1)}
+
+
+__all__ = ["Kernel", "MemoryReport", "Program", "Scratch"]
