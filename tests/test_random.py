@@ -184,3 +184,21 @@ def test_dropout_is_the_identity_outside_training_and_at_rate_zero(drop):
 def test_dropout_refuses_integers():
     with pytest.raises(DTypeError, match="dropout"):
         gx.dropout(np.arange(3))
+
+
+# -------------------------------------------------------------------- compiled
+def test_compiled_draws_are_the_interpreters_bit_for_bit():
+    generator = gx.random.Generator(-4)
+    x = gx.placeholder("x", ("n",))
+    outputs = [
+        generator.uniform((5, 3)),
+        generator.uniform(("n",)) + 0 * x,
+        generator.uniform((7,), dtype="float64"),
+        generator.bernoulli((20,), 0.3),
+    ]
+    program = gx.compile(x, outputs)
+    for n in (4, 0, 1):
+        feed = np.zeros(n, np.float32)
+        for expected, found in zip(gx.evaluate(outputs, {x: feed}), program(feed), strict=True):
+            assert_array_equal(found, expected)
+    assert generator.state.value.tolist() == [-4, 3]
