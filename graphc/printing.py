@@ -119,7 +119,7 @@ _SHAPES = {"placeholder": "ellipse", "variable": "cylinder", "constant": "plaint
 
 
 def graph_to_dot(graph: Graph) -> str:
-    """Return a graph in Graphviz DOT, fused nodes as boxes that list their sub-graph.
+    r"""Return a graph in Graphviz DOT, fused nodes as boxes that list their sub-graph.
 
     Parameters
     ----------
@@ -138,8 +138,8 @@ def graph_to_dot(graph: Graph) -> str:
     >>> print(graph_to_dot(Graph((x.node,), ((-x).node,))))
     digraph graphc {
       node [fontname="monospace"];
-      n0 [shape=ellipse, label="x\\nfloat32[n]"];
-      n1 [shape=box, label="negative\\nfloat32[n]"];
+      n0 [shape=ellipse, label="x\nfloat32[n]"];
+      n1 [shape=box, label="negative\nfloat32[n]"];
       n0 -> n1;
       out0 [shape=plaintext, label="output 0"];
       n1 -> out0;

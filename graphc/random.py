@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -55,11 +54,7 @@ class Generator:
     def __init__(self, seed: int = 0, name: str = "random_state") -> None:
         self.state: Variable = variable(_state(seed), name=name, trainable=False)
         self._streams = itertools.count()
-
-    @cached_property
-    def _next_state(self) -> Tensor:
-        # One node for all draws, so that a program with many of them advances once.
-        return self.state + constant(np.array([0, 1]))
+        self._next_state: Tensor | None = None
 
     def seed(self, seed: int) -> None:
         """Restart the sequence; compiled programs see it at their next call."""
@@ -68,8 +63,11 @@ class Generator:
     def _unit(self, shape: Shape, dtype: object) -> Tensor:
         from graphc.ops import with_update
 
-        key = with_update(random_key(self.state, next(self._streams)), self.state, self._next_state)
-        return random_uniform(key, shape, dtype)
+        # One node for all draws, so that a program with many of them advances once.
+        if self._next_state is None:
+            self._next_state = self.state + constant(np.array([0, 1]))
+        key = random_key(self.state, [next(self._streams), 0])
+        return random_uniform(with_update(key, self.state, self._next_state), shape, dtype)
 
     def uniform(
         self, shape: ShapeLike = (), low: float = 0.0, high: float = 1.0, dtype: object = "float32"

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 from graphc.errors import ArgumentError, caller
-from graphc.passes.canonicalize import Canonicalize
-from graphc.passes.cse import MergeEqual
-from graphc.passes.expand import ExpandComposites
-from graphc.passes.fold_constants import FoldConstants
-from graphc.passes.fuse import Fuse
-from graphc.passes.prune import Prune
-from graphc.passes.simplify import Simplify
-from graphc.passes.stabilize import Stabilize
 from graphc.pipeline import Repeat, Step
 
+from .canonicalize import Canonicalize
+from .cse import MergeEqual
+from .expand import ExpandComposites
+from .fold_constants import FoldConstants
+from .prune import Prune
+from .simplify import Simplify
+from .stabilize import Stabilize
+
 __all__ = [
+    "FAST",
+    "FULL",
+    "NONE",
     "PIPELINES",
     "Canonicalize",
     "ExpandComposites",

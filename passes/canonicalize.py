@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -159,7 +159,7 @@ class Canonicalize:
     ``stop_gradient(2 * (x - 1))  -->  (x + -1) * 2``
     """
 
-    rules: tuple[Rule, ...] = RULES
+    rules: tuple[Rule, ...] = field(default=RULES, repr=False)
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph in normal form."""

@@ -8,7 +8,7 @@ unless no intermediate result can overflow, underflow or cancel that did not bef
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -16,14 +16,17 @@ import numpy as np
 from graphc import ops
 from graphc.ir import Graph, Node
 from graphc.ops.op import REGISTRY
-from graphc.rewriting import Match, Rule, apply_rules, op, splat, var
-from graphc.tensor import Tensor
-from graphc.types import Scalar
+from graphc.rewriting import Match, Rule, anything, apply_rules, op, splat, splat_value, var
+from graphc.tensor import Tensor, as_tensor
+from graphc.types import BOOL, Scalar
 
 __all__ = ["Simplify"]
 
 X, Y, Z, C, D = var("x"), var("y"), var("z"), splat("c"), splat("d")
 STRETCHING = ("add", "divide", "maximum", "minimum", "multiply", "subtract")
+COMPARISONS = ("equal", "greater", "greater_equal", "less", "less_equal", "not_equal")
+# Ops that may be applied once to a repeated value instead of to every repetition.
+POINTWISE = (*STRETCHING, *COMPARISONS, "abs", "exp", "log", "negative", "pow", "sqrt", "square")
 REDUCTIONS = ("all", "any", "max", "min", "prod", "sum")
 
 
@@ -154,6 +157,23 @@ def _sum_of_constants(match: Match) -> Tensor:
     return ops.add(match["x"], ops.add(_constant(match, "c"), _constant(match, "d")))
 
 
+def _is_boolean(match: Match) -> bool:
+    return match["x"].dtype == match.dtype == BOOL
+
+
+def _repeats_values(match: Match) -> bool:
+    """Tell whether every operand repeats one value, and folding has not settled it."""
+    inputs = match.root.inputs
+    known = all(splat_value(i) is not None for i in inputs)
+    return known and any(i.op.name != "constant" for i in inputs) and match.type.ndim > 0
+
+
+def _applied_once(match: Match) -> Tensor:
+    inputs = match.root.inputs
+    values = (as_tensor(splat_value(i) or 0, i.type.dtype) for i in inputs)
+    return match.root.op(*values, **match.root.attrs)
+
+
 def _constant(match: Match, name: str) -> Tensor:
     return match.number(match.value(name))
 
@@ -276,6 +296,33 @@ RULES: tuple[Rule, ...] = (
     Rule("not (not x) --> x", op("logical_not", op("logical_not", X)), X, lambda m: m["x"].dtype == m.dtype),
     Rule("maximum(x, x) --> x", op("maximum", X, X), X),
     Rule("minimum(x, x) --> x", op("minimum", X, X), X),
+    # -- logic
+    *(
+        Rule(f"{name}(x, true) --> x", op(name, X, True), X, _is_boolean)
+        for name in ("bitwise_and", "logical_and")
+    ),
+    *(
+        Rule(f"{name}(x, false) --> false", op(name, X, False), lambda m: m.number(False), _is_boolean)
+        for name in ("bitwise_and", "logical_and")
+    ),
+    *(
+        Rule(f"{name}(x, false) --> x", op(name, X, False), X, _is_boolean)
+        for name in ("bitwise_or", "logical_or")
+    ),
+    *(
+        Rule(f"{name}(x, true) --> true", op(name, X, True), lambda m: m.number(True), _is_boolean)
+        for name in ("bitwise_or", "logical_or")
+    ),
+    # -- repeated values
+    *(
+        Rule(
+            f"{name} of repeated constants --> repeated constant",
+            anything(name),
+            _applied_once,
+            _repeats_values,
+        )
+        for name in POINTWISE
+    ),
     # -- reductions
     *(
         rule
@@ -319,7 +366,7 @@ class Simplify:
     ``-(-x) * 1 + 0 ** 2  -->  x``
     """
 
-    rules: tuple[Rule, ...] = RULES
+    rules: tuple[Rule, ...] = field(default=RULES, repr=False)
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with identities applied."""

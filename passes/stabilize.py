@@ -6,7 +6,7 @@ loses its digits, the result changes for the better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc import ops
 from graphc.ir import Graph
@@ -85,7 +85,20 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("exp(x) / (1 + exp(x)) --> sigmoid(x)", op("divide", EXP_X, op("add", EXP_X, 1)), op("sigmoid", X)),
     Rule(
-        "1 - sigmoid(x) --> sigmoid(-x)", op("subtract", 1, op("sigmoid", X)), op("sigmoid", op("negative", X))
+        "1 - sigmoid(x) --> sigmoid(-x)",
+        op("subtract", 1, op("sigmoid", X)),
+        op("sigmoid", op("negative", X)),
+    ),
+    # -- the gradient of log(1 + exp(x)), where exp(x) alone may be infinite
+    Rule(
+        "exp(x) * sigmoid(-x) --> sigmoid(x)",
+        op("multiply", EXP_X, op("sigmoid", op("negative", X))),
+        op("sigmoid", X),
+    ),
+    Rule(
+        "exp(-x) * sigmoid(x) --> sigmoid(-x)",
+        op("multiply", op("exp", op("negative", X)), op("sigmoid", X)),
+        op("sigmoid", op("negative", X)),
     ),
     # -- roots
     Rule("sqrt(x * x) --> abs(x)", op("sqrt", op("multiply", X, X)), op("abs", X)),
@@ -102,7 +115,7 @@ class Stabilize:
     ``log(1 + exp(x))  -->  softplus(x)``
     """
 
-    rules: tuple[Rule, ...] = RULES
+    rules: tuple[Rule, ...] = field(default=RULES, repr=False)
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph in stable form."""

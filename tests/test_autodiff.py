@@ -195,14 +195,18 @@ def test_ten_thousand_nodes_need_no_recursion_and_stay_linear() -> None:
 
 # ---------------------------------------------------------------- check_gradients
 def test_check_gradients_accepts_float32_and_reports_entries() -> None:
-    report = gx.check_gradients(lambda a, b: gx.exp(a) * b, [np.zeros((2, 3), "float32"), np.ones(3, "float32")])
+    report = gx.check_gradients(
+        lambda a, b: gx.exp(a) * b, [np.zeros((2, 3), "float32"), np.ones(3, "float32")]
+    )
     assert [i.entries for i in report.inputs] == [6, 3]
     assert "worst" in str(report)
 
 
 def test_check_gradients_names_the_worst_entry() -> None:
     rule = Map(lambda site, index: site.read(0, index))
-    wrong = Op("wrong", lambda ctx, t: t, lambda a: a * a, rule, gradient=lambda g, out, x: [g * x], listed=False)
+    wrong = Op(
+        "wrong", lambda ctx, t: t, lambda a: a * a, rule, gradient=lambda g, out, x: [g * x], listed=False
+    )
     with pytest.raises(GradientError, match=r"gradient by 'x0' is wrong at index \(1,\)") as caught:
         gx.check_gradients(lambda t: wrong(t), [np.array([0.0, 3.0])])
     assert "6" in str(caught.value) and "3" in str(caught.value)

@@ -279,3 +279,36 @@ def test_check_finite_passes_gradients_and_integers():
     assert_array_equal(gx.evaluate(gx.grad((gx.debug.check_finite(x) * x).sum(), x)), [2, 4])
     whole = gx.constant([1, 2])
     assert gx.debug.check_finite(whole) is whole
+
+
+def test_compiled_check_finite_raises_and_changes_nothing():
+    x, seen = gx.placeholder("x", ("n",), "float64"), gx.variable(0.0, name="seen")
+    checked = gx.debug.check_finite(1 / x, name="inverse")
+    program = gx.compile(x, checked, updates={seen: seen + 1.0})
+    assert_array_equal(program(np.array([2.0, 4.0])), [0.5, 0.25])
+    with pytest.raises(NonFiniteError, match="inverse is not finite"):
+        program(np.array([1.0, 0.0]))
+    assert seen.value == 1.0
+
+
+# ------------------------------------------------------------------- compiled
+def test_compiled_training_matches_the_interpreter():
+    rng, noise = np.random.default_rng(0), gx.random.Generator(3)
+    model = gx.nn.Sequential(
+        gx.nn.Dense(3, 4, bias=False, seed=rng, dtype="float64"),
+        gx.nn.BatchNorm(4, dtype="float64"),
+        gx.nn.Dropout(0.25, noise),
+        gx.nn.Dense(4, 2, seed=rng, dtype="float64"),
+    )
+    x, y = gx.placeholder("x", ("n", 3), "float64"), gx.placeholder("y", ("n",), "int64")
+    scores = model(x, training=True)
+    updates = gx.optim.Momentum(0.1).minimize(gx.nn.softmax_cross_entropy(scores, y).mean())
+    step = gx.compile([x, y], scores, updates=updates)
+    everything = updates | updates_in(scores)
+    feeds = {x: rng.normal(size=(6, 3)), y: rng.integers(0, 2, 6)}
+    for count in range(1, 4):
+        expected, *values = gx.evaluate([scores, *everything.values()], feeds)
+        assert_allclose(step(feeds[x], feeds[y]), expected, rtol=1e-9, atol=1e-12)
+        for variable, value in zip(everything, values, strict=True):
+            assert_allclose(variable.value, value, rtol=1e-9, atol=1e-12, err_msg=variable.name)
+        assert noise.state.value.tolist() == [3, count]

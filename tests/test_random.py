@@ -61,7 +61,7 @@ def test_a_draw_is_the_cipher_of_seed_counter_stream_and_position(seed, counter,
         return value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
 
     key = scalar_threefry(scalar_threefry(split(seed), split(counter)), split(stream))
-    drawn = random_key(np.array([seed, counter]), stream)
+    drawn = random_key(np.array([seed, counter]), [stream % 2**32, stream >> 32])
     assert gx.evaluate(drawn).view(np.uint32).tolist() == list(key)
     for dtype in ("float32", "float64"):
         expected = []
@@ -184,3 +184,21 @@ def test_dropout_is_the_identity_outside_training_and_at_rate_zero(drop):
 def test_dropout_refuses_integers():
     with pytest.raises(DTypeError, match="dropout"):
         gx.dropout(np.arange(3))
+
+
+# -------------------------------------------------------------------- compiled
+def test_compiled_draws_are_the_interpreters_bit_for_bit():
+    generator = gx.random.Generator(-4)
+    x = gx.placeholder("x", ("n",))
+    outputs = [
+        generator.uniform((5, 3)),
+        generator.uniform(("n",)) + 0 * x,
+        generator.uniform((7,), dtype="float64"),
+        generator.bernoulli((20,), 0.3),
+    ]
+    program = gx.compile(x, outputs)
+    for n in (4, 0, 1):
+        feed = np.zeros(n, np.float32)
+        for expected, found in zip(gx.evaluate(outputs, {x: feed}), program(feed), strict=True):
+            assert_array_equal(found, expected)
+    assert generator.state.value.tolist() == [-4, 3]

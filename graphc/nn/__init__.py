@@ -16,6 +16,19 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from graphc.ops.losses import (
+    binary_cross_entropy,
+    elastic_penalty,
+    huber,
+    kl_divergence,
+    l1,
+    l1_penalty,
+    l2_penalty,
+    mse,
+    multiclass_hinge,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
 
 __all__ = [
     "Activation",
@@ -39,7 +52,18 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "Sequential",
+    "binary_cross_entropy",
     "drop_connect",
     "dropout",
+    "elastic_penalty",
+    "huber",
     "initializers",
+    "kl_divergence",
+    "l1",
+    "l1_penalty",
+    "l2_penalty",
+    "mse",
+    "multiclass_hinge",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
 ]

@@ -90,16 +90,21 @@ def _split_expr(value: Expr) -> Words:
     return expr.cast(value, INT32), expr.cast(high, INT32)
 
 
+def _words(site: Site, operand: int) -> Words:
+    first, second = (site.read(operand, (expr.index_const(i),)) for i in range(2))
+    return expr.cast(first, INT32), expr.cast(second, INT32)
+
+
 # ---------------------------------------------------------------- key of a draw
-def random_key(state: TensorLike, stream: int) -> Tensor:
+def random_key(state: TensorLike, stream: TensorLike) -> Tensor:
     """Return the key of one draw, as int32[2].
 
     Parameters
     ----------
     state : array_like
         int64[2]: the seed, and how often programs have drawn from it.
-    stream : int
-        Number of the draw; draws of one generator differ in it.
+    stream : array_like
+        int64[2]: number of the draw, as two words of 32 bits; draws of one generator differ in it.
 
     Returns
     -------
@@ -109,40 +114,45 @@ def random_key(state: TensorLike, stream: int) -> Tensor:
     --------
     >>> import graphc as gx
     >>> from graphc.ops.threefry import random_key
-    >>> random_key(gx.constant([0, 0]), stream=1)
+    >>> random_key(gx.constant([0, 0]), stream=[1, 0])
     <Tensor int32[2]>
     """
-    return RANDOM_KEY(as_tensor(state), stream=stream)
+    return RANDOM_KEY(as_tensor(state), as_tensor(stream))
 
 
-def _key_rule(ctx: Infer, state: TensorType, stream: int) -> TensorType:
+# The stream is an operand, not a parameter, and no scalar: all keys share one kernel.
+def _key_rule(ctx: Infer, state: TensorType, stream: TensorType) -> TensorType:
     ctx.dtype_in(state.dtype, (INT64,), "state")
+    ctx.dtype_in(stream.dtype, (INT64,), "stream")
     if state.shape != (2,):
         ctx.shape_error("bad state", "int64[2]: seed and counter", state)
+    if stream.shape != (2,):
+        ctx.shape_error("bad stream", "int64[2]: two words", stream)
     return TensorType((2,), INT32)
 
 
-def _key_numpy(state: Array, stream: int) -> Array:
+def _key_numpy(state: Array, stream: Array) -> Array:
     seed, counter = _split(state[:1]), _split(state[1:])
     step = threefry(seed, counter)
-    return np.concatenate(threefry(step, _split(np.array([stream])))).view(np.int32)
+    return np.concatenate(threefry(step, (_split(stream[:1])[0], _split(stream[1:])[0]))).view(np.int32)
 
 
 def _key_lower(site: Site, index: Index) -> Expr:
     seed = _split_expr(site.read(0, (expr.ZERO,)))
     counter = _split_expr(site.read(0, (expr.index_const(1),)))
-    stream = site.attrs["stream"]
-    words = _threefry_expr(_threefry_expr(seed, counter), (_word(stream % 2**32), _word(stream >> 32)))
+    stream = _words(site, 1)
+    words = _threefry_expr(_threefry_expr(seed, counter), stream)
     return expr.where(index[0].eq(0), *words)
 
 
-def _no_gradient(g: Tensor, out: Tensor, x: Tensor, **attrs: Any) -> Gradients:
-    return [None]
+def _no_gradient(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
+    return [None] * len(inputs)
 
 
 def _key_samples() -> Iterable[Sample]:
-    for seed, counter, stream in ((0, 0, 0), (-1, 2**40 + 3, 7), (2**62, -5, 2**31)):
-        yield Sample((np.array([seed, counter]),), {"stream": stream}, differentiable=False)
+    for seed, counter, stream in ((0, 0, 0), (-1, 2**40 + 3, 7), (2**62, -5, 2**35 + 2**31)):
+        words = np.array([stream % 2**32, stream >> 32])
+        yield Sample((np.array([seed, counter]), words), differentiable=False)
 
 
 RANDOM_KEY = Op(
@@ -154,8 +164,10 @@ RANDOM_KEY = Op(
     api=random_key,
     samples=_key_samples,
     errors=lambda: (
-        ErrorSample(lambda: random_key(np.zeros(3, np.int64), 0), ShapeError, "bad state"),
-        ErrorSample(lambda: random_key(np.zeros(2), 0), DTypeError, "state"),
+        ErrorSample(lambda: random_key(np.zeros(3, np.int64), [0, 0]), ShapeError, "bad state"),
+        ErrorSample(lambda: random_key(np.zeros(2, np.int64), [0]), ShapeError, "bad stream"),
+        ErrorSample(lambda: random_key(np.zeros(2), [0, 0]), DTypeError, "state"),
+        ErrorSample(lambda: random_key(np.zeros(2, np.int64), [0.0, 0.0]), DTypeError, "stream"),
     ),
     dtypes=(INT64,),
     # Far above any use: the key is computed once, never inside the loop over positions.
@@ -184,7 +196,7 @@ def random_uniform(key: TensorLike, shape: Shape, dtype: object = "float32") -> 
     --------
     >>> import graphc as gx
     >>> from graphc.ops.threefry import random_key, random_uniform
-    >>> gx.evaluate(random_uniform(random_key(gx.constant([0, 0]), stream=0), (3,), "float64")).round(3)
+    >>> gx.evaluate(random_uniform(random_key(gx.constant([0, 0]), stream=[0, 0]), (3,), "float64")).round(3)
     array([0.159, 0.39 , 0.361])
     """
     return RANDOM_UNIFORM(as_tensor(key), shape=tuple(shape), dtype=as_dtype(dtype))
@@ -210,8 +222,7 @@ def _uniform_numpy(key: Array, shape: tuple[int, ...], dtype: DType) -> Array:
 
 def _uniform_lower(site: Site, index: Index) -> Expr:
     shape = site.type.shape
-    key = (site.read(0, (expr.ZERO,)), site.read(0, (expr.index_const(1),)))
-    x, y = _threefry_expr(key, _position(shape, index))
+    x, y = _threefry_expr(_words(site, 0), _position(shape, index))
     if site.type.dtype == FLOAT32:
         return expr.cast(_shift_right(x, 8), FLOAT32) * 2.0**-24
     high, low = expr.cast(_shift_right(x, 5), FLOAT64), expr.cast(_shift_right(y, 6), FLOAT64)

@@ -109,7 +109,7 @@ class _Driver:
             self.final[node] = node
 
     def _step(self, node: Node) -> Node:
-        """Return the node over its final operands, or its replacement, or the node itself when it is final."""
+        """Return the node over its final operands, or else its replacement, or else the node itself."""
         rebuilt = node.with_inputs(tuple(self.final[i] for i in node.inputs))
         return rebuilt if rebuilt is not node else self._rewrite(node)
 

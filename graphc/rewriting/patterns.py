@@ -100,9 +100,9 @@ def op(
     return Apply(name, parts, tuple(attrs.items()), bind, ordered)
 
 
-def anything(bind: str = "root") -> Apply:
-    """Return a pattern that matches every node that computes something."""
-    return Apply(None, None, bind=bind)
+def anything(name: str | None = None) -> Apply:
+    """Return a pattern that matches every node, or every node of one op, over any operands."""
+    return Apply(name, None)
 
 
 # ---------------------------------------------------------------------- matches
@@ -174,8 +174,7 @@ def _match(pattern: Pattern, node: Node, bound: Bindings) -> Iterator[Bindings]:
             yield bound
     elif _applies(pattern, node):
         named = bound if pattern.bind is None else {**bound, pattern.bind: node}
-        for operands in _orders(pattern, node):
-            yield from _match_all(pattern.operands or (), operands, named)
+        yield from _match_operands(pattern, node, named)
 
 
 def _match_var(pattern: Var, node: Node, bound: Bindings) -> Iterator[Bindings]:
@@ -186,6 +185,14 @@ def _match_var(pattern: Var, node: Node, bound: Bindings) -> Iterator[Bindings]:
         yield {**bound, pattern.name: node}
     elif same_value(earlier, node):
         yield bound
+
+
+def _match_operands(pattern: Apply, node: Node, bound: Bindings) -> Iterator[Bindings]:
+    if pattern.operands is None:
+        yield bound
+        return
+    for operands in _orders(pattern, node):
+        yield from _match_all(pattern.operands, operands, bound)
 
 
 def _match_all(patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], bound: Bindings) -> Iterator[Bindings]:
