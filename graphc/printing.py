@@ -1,4 +1,4 @@
-"""Graphs as text and as Graphviz DOT.
+"""Graphs and programs as text, graphs as Graphviz DOT.
 
 The text is one typed assignment a line, numbered at print time, so that equal graphs
 print equally whatever built them.
@@ -7,13 +7,17 @@ print equally whatever built them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc.errors import UNKNOWN
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Leaf
+
+if TYPE_CHECKING:
+    from graphc.pipeline import Stage
+    from graphc.runtime.program import Kernel, Program
 
 _INDENT = "    "
 # Constants up to this many elements are shown in full.
@@ -112,6 +116,45 @@ def _comment(node: Node, places: bool) -> str:
 
 def _place(node: Node, places: bool) -> str:
     return f"  # {node.where}" if places and node.where is not UNKNOWN else ""
+
+
+# --------------------------------------------------------------------- programs
+def program_to_text(program: Program) -> str:
+    """Return what was compiled: signature, passes, kernels and memory.
+
+    Parameters
+    ----------
+    program : Program
+        What to describe.
+
+    Returns
+    -------
+    str
+    """
+    graph = program.graph
+    fed = ", ".join(f"{n.name}: {n.type}" for n in graph.inputs)
+    made = ", ".join(str(n.type) for n in graph.outputs) or "nothing"
+    lines = [f"program {program.name}({fed}) -> {made}"]
+    lines += [f"  updates {var.name}: {var.type}" for var, _ in graph.updates]
+    lines += _section("passes", map(_stage_line, program.stages))
+    lines += _section("kernels", map(_kernel_line, program.kernels))
+    lines += _section("memory", str(program.memory).splitlines())
+    return "\n".join(lines)
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    return [f"{title}:", *(f"  {line}" for line in lines)]
+
+
+def _stage_line(stage: Stage) -> str:
+    rewrites = f", {len(stage.rewrites)} rewrites" if stage.rewrites else ""
+    counts = f"{stage.nodes} nodes, {stage.kernels} kernels{rewrites}"
+    return f"{stage.name}: {counts}, {stage.seconds * 1e3:.1f} ms"
+
+
+def _kernel_line(kernel: Kernel) -> str:
+    places = dict.fromkeys(str(n.where) for n in kernel.nodes if n.where is not UNKNOWN)
+    return f"{kernel.name}  # {', '.join(places)}" if places else kernel.name
 
 
 # ------------------------------------------------------------------------- dot

@@ -60,8 +60,9 @@ FULL: tuple[Step, ...] = (
             Canonicalize(),
             # Turns subgraphs into the constants that the algebra below looks for.
             FoldConstants(),
-            Simplify(),
+            # Before the algebra, which may take a formula apart.
             Stabilize(),
+            Simplify(),
             # After the algebra, which makes more nodes equal.
             MergeEqual(),
         )

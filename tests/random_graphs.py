@@ -141,7 +141,10 @@ def _unary(pick: Pick, pool: list[Tensor], x: Tensor) -> Tensor | None:
 
 def _binary(pick: Pick, pool: list[Tensor], x: Tensor) -> Tensor | None:
     name = pick(BINARY)
-    y = pick([t for t in pool if _broadcasts(x, t)])
+    partners = [t for t in pool if _broadcasts(x, t)]
+    if not partners:
+        return None
+    y = pick(partners)
     if x.dtype == y.dtype == BOOL and name == "subtract":
         return None
     return getattr(ops, name)(x, y)
