@@ -5,17 +5,17 @@ Define a symbolic graph, let passes fuse and prune it, run the compiled program:
     import graphc as gx
 """
 
+from graphc import debug, nn, optim, random
 from graphc.autodiff import grad
 from graphc.compiler import compile
-from graphc.runtime.program import Program
 from graphc.gradient_check import check_gradients
 from graphc.interpreter import evaluate
 from graphc.leaves import Variable, constant, placeholder, variable
-from graphc.ops import *
-from graphc.tensor import Tensor
-from graphc import debug, nn, optim, random
 from graphc.nn.dropout import drop_connect, dropout
+from graphc.ops import *
+from graphc.runtime.program import Program
 from graphc.serialization import load_variables, save_variables
+from graphc.tensor import Tensor
 
 __all__ = [
     "Program",

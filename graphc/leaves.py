@@ -64,7 +64,9 @@ def placeholder(name: str, shape: Sequence[int | str | Dim] = (), dtype: object 
     <Tensor 'x' float32[batch, 784]>
     """
     if not isinstance(name, str) or not name:
-        raise ArgumentError("placeholder: bad name", expected="a non-empty str", given=repr(name), where=caller())
+        raise ArgumentError(
+            "placeholder: bad name", expected="a non-empty str", given=repr(name), where=caller()
+        )
     type = TensorType(tuple(_dimension(d, name) for d in _listed(shape)), as_dtype(dtype))
     return Tensor(Node(PLACEHOLDER, (), Attrs(), type, name, caller()))
 

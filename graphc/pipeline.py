@@ -17,7 +17,7 @@ from typing import Protocol
 
 from graphc.errors import ArgumentError, GraphcError, PassError, Where, caller
 from graphc.ir import Graph, Node, verify
-from graphc.lower.rules import Alias, Leaf
+from graphc.lower.rules import Alias, Item, Leaf
 
 __all__ = ["Pass", "Pipeline", "Repeat", "Rewrite", "Stage", "kernel_count", "pass_name", "record"]
 
@@ -116,7 +116,7 @@ def record(rule: str, where: Where) -> None:
 
 def kernel_count(graph: Graph) -> int:
     """Return how many nodes would launch a kernel of their own (a fused node counts as one)."""
-    return sum(not isinstance(n.op.lowering, (Leaf, Alias)) for n in graph.nodes)
+    return sum(not isinstance(n.op.lowering, (Alias, Item, Leaf)) for n in graph.nodes)
 
 
 def pass_name(step: object) -> str:

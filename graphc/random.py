@@ -17,7 +17,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import ArgumentError, caller
 from graphc.leaves import Variable, constant, variable
-from graphc.ops.random import random_key, random_uniform
+from graphc.ops.threefry import random_key, random_uniform
 from graphc.tensor import Tensor
 
 __all__ = ["Generator", "bernoulli", "normal", "seed", "uniform"]

@@ -158,7 +158,9 @@ def _named(owner: Any, asked: str) -> dict[str, Variable]:
     named: dict[str, Variable] = {}
     for name, variable in _pairs(owner):
         if not isinstance(variable, Variable) or not isinstance(name, str):
-            raise ArgumentError(f"{asked}: not a variable", expected="Variables", given=repr(variable), where=caller())
+            raise ArgumentError(
+                f"{asked}: not a variable", expected="Variables", given=repr(variable), where=caller()
+            )
         if named.setdefault(name, variable) is not variable:
             raise ArgumentError(
                 f"{asked}: two variables are named {name!r}",

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, Shape
-from graphc.errors import DTypeError
+from graphc.errors import DTypeError, caller
 
 DType = np.dtype[Any]
 
@@ -46,6 +46,7 @@ def as_dtype(dtype: object) -> DType:
             f"dtype {dtype!r} is not supported",
             expected="one of " + ", ".join(str(d) for d in DTYPES),
             given=repr(dtype),
+            where=caller(),
         )
     return found
 

@@ -108,7 +108,6 @@ def _add_negative(match: Match) -> Tensor:
 
 RULES: tuple[Rule, ...] = (
     Rule("identity(x) --> x", anything(), lambda m: Tensor(m.root.inputs[0]), _is_identity),
-    Rule("+x --> x", op("positive", X), X),
     # -- constants
     Rule("c op x --> x op c", op(None, C, X, ordered=True), _swapped, _puts_constant_first),
     Rule("x - c --> x + (-c)", op("subtract", X, C), _add_negative, _has_one_value),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -28,7 +29,8 @@ REDUCTIONS = ("all", "any", "max", "min", "prod", "sum")
 
 # ----------------------------------------------------------------------- guards
 def _integer(match: Match) -> bool:
-    return match.dtype.kind in "iu"
+    """Tell whether the values are exact: integers wrap, and bools add and multiply logically."""
+    return match.dtype.kind in "biu"
 
 
 def _can_reassociate_sum(match: Match) -> bool:
@@ -71,7 +73,7 @@ def _never_negative(match: Match) -> bool:
 
 
 # Ops whose result is at least +0 (or NaN) whatever they are given.
-_NON_NEGATIVE = frozenset({"abs", "exp", "exp2", "sigmoid", "softplus", "square", "softmax"})
+_NON_NEGATIVE = frozenset({"abs", "exp", "exp2", "gaussian", "sigmoid", "softmax", "softplus", "square"})
 # Ops whose result is if all their operands are.
 _PRESERVING = frozenset(
     {"add", "broadcast_to", "divide", "expand_dims", "maximum", "mean", "multiply", "permute_dims"}
@@ -131,6 +133,17 @@ def _merges_axes(match: Match) -> bool:
 def _reduces_ones(match: Match) -> bool:
     x = match["x"]
     return x.dtype == match.dtype and all(x.shape[a] == 1 for a in match.root.attrs["axes"])
+
+
+def _drops_reduced_axes(match: Match) -> bool:
+    inner = match.node("inner")
+    kept = tuple(d for a, d in enumerate(match["x"].shape) if a not in inner.attrs["axes"])
+    return bool(inner.attrs["keepdims"]) and kept == match.type.shape
+
+
+def _without_keepdims(match: Match) -> Tensor:
+    inner = match.node("inner")
+    return inner.op(match["x"], axes=inner.attrs["axes"], keepdims=False)
 
 
 def _product_of_constants(match: Match) -> Tensor:
@@ -281,6 +294,15 @@ RULES: tuple[Rule, ...] = (
                 _reduces_ones,
             ),
         )
+    ),
+    *(
+        Rule(
+            f"{shape}({name}(x, keepdims)) --> {name}(x)",
+            op(shape, op(name, X, bind="inner")),
+            _without_keepdims,
+            _drops_reduced_axes,
+        )
+        for shape, name in product(("reshape", "squeeze"), REDUCTIONS)
     ),
     # -- matrix products read a transposed operand for free
     _matmul_flag(0),

@@ -19,10 +19,6 @@ X, Y = var("x"), var("y")
 EXP_X = op("exp", X)
 
 
-def _floating(match: Match) -> bool:
-    return match.dtype.kind == "f"
-
-
 def _log_softmax(match: Match) -> Tensor:
     return match.fit(ops.log_softmax(match["x"], axis=match.node("softmax").attrs["axis"]))
 
@@ -45,16 +41,11 @@ def _normalizes_one_axis(match: Match) -> bool:
 RULES: tuple[Rule, ...] = (
     # -- logarithms
     Rule("log(softmax(x)) --> log_softmax(x)", op("log", op("softmax", X, bind="softmax")), _log_softmax),
-    Rule("log(sigmoid(x)) --> -softplus(-x)", op("log", op("sigmoid", X)), lambda m: -ops.softplus(-m["x"])),
+    Rule("log(sigmoid(x)) --> log_sigmoid(x)", op("log", op("sigmoid", X)), op("log_sigmoid", X)),
     Rule(
-        "log(1 - sigmoid(x)) --> -softplus(x)",
-        op("log", op("subtract", 1, op("sigmoid", X))),
-        lambda m: -ops.softplus(m["x"]),
-    ),
-    Rule(
-        "log1p(-sigmoid(x)) --> -softplus(x)",
+        "log1p(-sigmoid(x)) --> log_sigmoid(-x)",
         op("log1p", op("negative", op("sigmoid", X))),
-        lambda m: -ops.softplus(m["x"]),
+        op("log_sigmoid", op("negative", X)),
     ),
     Rule("log(sum(exp(x))) --> logsumexp(x)", op("log", op("sum", EXP_X, bind="sum")), _logsumexp),
     Rule(
@@ -66,7 +57,7 @@ RULES: tuple[Rule, ...] = (
     Rule("log1p(exp(x)) --> softplus(x)", op("log1p", EXP_X), op("softplus", X)),
     Rule("log(exp(x)) --> x", op("log", EXP_X), X),
     Rule("log(1 + x) --> log1p(x)", op("log", op("add", X, 1)), op("log1p", X)),
-    Rule("log(1 - x) --> log1p(-x)", op("log", op("subtract", 1, X)), lambda m: ops.log1p(-m["x"])),
+    Rule("log(1 - x) --> log1p(-x)", op("log", op("subtract", 1, X)), op("log1p", op("negative", X))),
     # -- exponentials
     Rule(
         "exp(log_softmax(x)) --> softmax(x)",
@@ -80,7 +71,7 @@ RULES: tuple[Rule, ...] = (
         _normalizes_one_axis,
     ),
     Rule("exp(x) - 1 --> expm1(x)", op("add", EXP_X, -1), op("expm1", X)),
-    Rule("1 - exp(x) --> -expm1(x)", op("subtract", 1, EXP_X), lambda m: -ops.expm1(m["x"])),
+    Rule("1 - exp(x) --> -expm1(x)", op("subtract", 1, EXP_X), op("negative", op("expm1", X))),
     # -- logistic function
     Rule(
         "1 / (1 + exp(-x)) --> sigmoid(x)",
@@ -90,11 +81,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "1 / (1 + exp(x)) --> sigmoid(-x)",
         op("divide", 1, op("add", EXP_X, 1)),
-        lambda m: ops.sigmoid(-m["x"]),
+        op("sigmoid", op("negative", X)),
     ),
     Rule("exp(x) / (1 + exp(x)) --> sigmoid(x)", op("divide", EXP_X, op("add", EXP_X, 1)), op("sigmoid", X)),
     Rule(
-        "1 - sigmoid(x) --> sigmoid(-x)", op("subtract", 1, op("sigmoid", X)), lambda m: ops.sigmoid(-m["x"])
+        "1 - sigmoid(x) --> sigmoid(-x)", op("subtract", 1, op("sigmoid", X)), op("sigmoid", op("negative", X))
     ),
     # -- roots
     Rule("sqrt(x * x) --> abs(x)", op("sqrt", op("multiply", X, X)), op("abs", X)),

@@ -72,7 +72,8 @@ def _axis_reduce(node: Node, operands: Sequence[Array], sizes: Sizes) -> Array:
     x = operands[0] if rule.kind.startswith("arg") else operands[0].astype(node.type.dtype)
     axes = node.attrs["axes"]
     kept = [a for a in range(x.ndim) if a not in axes]
-    rows = np.transpose(x, (*kept, *axes)).reshape(*(x.shape[a] for a in kept), -1)
+    count = math.prod(x.shape[a] for a in axes)
+    rows = np.transpose(x, (*kept, *axes)).reshape(*(x.shape[a] for a in kept), count)
     out = np.zeros(rows.shape[:-1], node.type.dtype)
     for at in np.ndindex(*out.shape):
         out[at] = reduce_values(rule.kind, list(rows[at]), x.dtype)

@@ -103,8 +103,8 @@ def test_default_variables_are_the_trainable_ones_on_differentiable_paths():
         gx.variable(np.array([0, 1]), "index"),
     )
     loss = (w * gx.stop_gradient(frozen) * fixed * index.astype("float64")).sum()
-    assert trainable_variables(loss) == [w] or [v.name for v in trainable_variables(loss)] == ["w"]
-    assert list(gx.optim.SGD(0.1).minimize(loss))[0] is w
+    assert [v.name for v in trainable_variables(loss)] == ["w"]
+    assert next(iter(gx.optim.SGD(0.1).minimize(loss))) is w
 
 
 def test_explicit_variables():
@@ -146,9 +146,17 @@ def test_join_refuses_two_values_for_one_variable():
         (lambda: gx.optim.Momentum(0.1, momentum=1.0), ArgumentError, "momentum"),
         (lambda: gx.optim.Adam(beta2=1.5), ArgumentError, "beta2"),
         (lambda: gx.optim.SGD(0.1).minimize(gx.constant(1.0)), ArgumentError, "nothing to update"),
-        (lambda: gx.optim.SGD(0.1).minimize(gx.constant(1.0), [gx.constant(1.0)]), ArgumentError, "cannot update"),
-        (lambda: gx.optim.SGD(0.1).minimize(gx.variable(np.ones(3)) * 2), GradientError, ""),
-        (lambda: gx.optim.SGD(0.1).updates({gx.variable(np.ones(3)): gx.constant([1.0])}), ArgumentError, "gradient"),
+        (
+            lambda: gx.optim.SGD(0.1).minimize(gx.constant(1.0), [gx.constant(1.0)]),
+            ArgumentError,
+            "cannot update",
+        ),
+        (lambda: gx.optim.SGD(0.1).minimize(gx.variable(np.ones(3)) * 2), GradientError, "scalar"),
+        (
+            lambda: gx.optim.SGD(0.1).updates({gx.variable(np.ones(3)): gx.constant([1.0])}),
+            ArgumentError,
+            "gradient",
+        ),
         (lambda: gx.optim.clip_by_norm([], 0.0), ArgumentError, "limit"),
         (lambda: gx.optim.cosine(0.1, 0), ArgumentError, "cosine"),
     ],

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import graphc as gx
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import topological
-from graphc.ops.random import random_key, random_uniform, threefry
+from graphc.ops.threefry import random_key, random_uniform, threefry
 
 # Random123, tests/kat_vectors: counter, key, result of threefry2x32 with 20 rounds.
 KNOWN_ANSWERS = [
@@ -53,7 +53,9 @@ def scalar_threefry(key, counter):
     return x, y
 
 
-@pytest.mark.parametrize(("seed", "counter", "stream"), [(0, 0, 0), (-1, 2**40 + 3, 7), (2**62, -5, 2**35 + 1)])
+@pytest.mark.parametrize(
+    ("seed", "counter", "stream"), [(0, 0, 0), (-1, 2**40 + 3, 7), (2**62, -5, 2**35 + 1)]
+)
 def test_a_draw_is_the_cipher_of_seed_counter_stream_and_position(seed, counter, stream):
     def split(value):
         return value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF

@@ -29,7 +29,7 @@ from graphc.lower import expr
 from graphc.lower.affine import Strided, strided
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
-from graphc.lower.region import walk
+from graphc.lower.region import reindex, walk
 from graphc.lower.rules import Index
 from graphc.types import INT64, is_float
 
@@ -96,11 +96,17 @@ class _Loops:
             self.emitter.name(variable, axis)
 
     def result_axes(self) -> dict[Expr, Expr]:
-        """Return, for each axis variable of the result, the group variable that it equals."""
-        shape = self.region.node.type.shape
-        result = tuple(expr.index(f"i{a}") for a in range(len(shape)))
-        groups = (*self.region.batch, *self.region.rows, *self.region.cols)
-        return dict(zip(result, groups, strict=True))
+        """Return each axis variable of the result in terms of the groups' variables."""
+        region, spec = self.region, self.region.shape
+        shape = region.node.type.shape
+        groups = (*region.batch, *region.rows, *region.cols)
+        at = reindex(groups, (*spec.batch, *spec.rows, *spec.cols), shape)
+        return {expr.index(f"i{a}"): e for a, e in enumerate(at)}
+
+    def name_axes(self, axes: Mapping[Expr, Expr]) -> None:
+        """Name the result's axis variables in the innermost scope."""
+        for axis, e in axes.items():
+            self.emitter.name(axis, self.emitter.text(e))
 
 
 class _Plain(_Loops):
@@ -118,8 +124,7 @@ class _Plain(_Loops):
         emitter.line(f"{total} = {short}({total} + {emitter.text(region.lhs * region.rhs)})")
         self.close(inner)
         emitter.name(expr.local(region.node, region.node.type.dtype), total)
-        for variable, group in self.result_axes().items():
-            emitter.name(variable, emitter.operand(group))
+        self.name_axes(self.result_axes())
         for store in region.stores:
             store_line(emitter, store)
         self.close(count)
@@ -217,7 +222,7 @@ class _Tiled(_Loops):
         start = emitter.fresh("o")
         emitter.line(f"{start} = ({at}) * {cols}")
         lane = emitter.fresh("j")
-        emitter.open(f"for {lane} in range({self.strip_width}):", [v for v in region.cols if v.kind == "index"])
+        emitter.open(f"for {lane} in range({self.strip_width}):", _live(region.cols))
         self.columns(lane)
         emitter.line(f"{panel}[{start} + {lane}] = {emitter.text(region.rhs)}")
         emitter.close()
@@ -230,7 +235,7 @@ class _Tiled(_Loops):
     def column_tables(self) -> None:
         """Divide the strip's flattened columns into their axes once, not once per inner element."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
-        live = [v for v in region.cols if v.kind == "index"]
+        live = _live(region.cols)
         self.tables: dict[Expr, str] = {}
         if self.rhs is not None or len(live) < 2:
             return
@@ -383,19 +388,17 @@ class _Tiled(_Loops):
         if len(region.stores) == 1 and region.stores[0].value is local:
             return
         axes = self.result_axes()
+        cols = {axis: e for axis, e in axes.items() if _mentions(e, region.cols)}
+        rows = {axis: e for axis, e in axes.items() if axis not in cols}
         m, j = emitter.fresh("m"), emitter.fresh("j")
-        result_of = {group: axis for axis, group in axes.items()}
-        emitter.open(f"for {m} in range({emitter.size(self.m)}):", self._defined(region.rows, result_of))
+        emitter.open(f"for {m} in range({emitter.size(self.m)}):", [*_live(region.rows), *rows])
         self.unravel(m, region.rows, spec.rows)
-        for v in (*region.batch, *region.rows):
-            if v.kind == "index":
-                emitter.name(result_of[v], emitter.operand(v))
-        emitter.open(f"for {j} in range({self.strip_width}):", self._defined(region.cols, result_of))
+        self.name_axes(rows)
+        emitter.open(f"for {j} in range({self.strip_width}):", [*_live(region.cols), *cols])
         flat = emitter.fresh("x")
         emitter.line(f"{flat} = {self.strip} + {j}")
         self.unravel(flat, region.cols, spec.cols)
-        for axis, group in axes.items():
-            emitter.name(axis, emitter.operand(group))
+        self.name_axes(cols)
         place = emitter.fresh("o")
         emitter.line(f"{place} = {self.base} + {m} * {emitter.size(self.n)} + {flat}")
         total = emitter.fresh("t")
@@ -408,9 +411,10 @@ class _Tiled(_Loops):
         emitter.close()
         emitter.close()
 
-    def _defined(self, variables: Index, result_of: dict[Expr, Expr]) -> list[Expr]:
-        live = [v for v in variables if v.kind == "index"]
-        return [*live, *(result_of[v] for v in live)]
+
+def _live(variables: Index) -> list[Expr]:
+    """Return the variables that a loop gives values to: those of axes longer than 1."""
+    return [v for v in variables if v.kind == "index"]
 
 
 def _static(d: Dim) -> int | None:
@@ -436,5 +440,5 @@ def _split(inner: Shape) -> int:
 
 
 def _mentions(e: Expr, variables: Index) -> bool:
-    wanted = {v for v in variables if v.kind == "index"}
+    wanted = set(_live(variables))
     return any(x in wanted for x in walk([e]))

@@ -132,7 +132,9 @@ class Dropout(Layer):
     array([1., 1., 1.])
     """
 
-    def __init__(self, rate: float = 0.5, generator: Generator | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, rate: float = 0.5, generator: Generator | None = None, name: str | None = None
+    ) -> None:
         super().__init__(name)
         self.rate = checked_rate("Dropout", rate)
         self.generator = generator

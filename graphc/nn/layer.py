@@ -84,7 +84,12 @@ class Layer(ABC):
         return vars(self)
 
     def weight_variable(
-        self, role: str, shape: tuple[int, ...], initializer: str | Initializer, dtype: object, rng: Any = None
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        initializer: str | Initializer,
+        dtype: object,
+        rng: Any = None,
     ) -> Variable:
         """Create a trainable variable of this layer."""
         value = resolve(initializer)(shape, dtype, rng)
@@ -211,7 +216,10 @@ class Flatten(Layer):
         start = self.start_axis + x.ndim if self.start_axis < 0 else self.start_axis
         if not 0 <= start < x.ndim:
             raise ArgumentError(
-                "Flatten: bad start_axis", expected=f"an axis of {x.type}", given=repr(self.start_axis), where=caller()
+                "Flatten: bad start_axis",
+                expected=f"an axis of {x.type}",
+                given=repr(self.start_axis),
+                where=caller(),
             )
         return x.reshape((*x.shape[:start], dims.product(x.shape[start:])))
 
@@ -222,7 +230,10 @@ def _layer(item: Any) -> Layer:
     if callable(item):
         return Activation(item)
     raise ArgumentError(
-        "Sequential: not a layer", expected="Layers or functions of a Tensor", given=repr(item), where=caller()
+        "Sequential: not a layer",
+        expected="Layers or functions of a Tensor",
+        given=repr(item),
+        where=caller(),
     )
 
 

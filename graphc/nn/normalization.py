@@ -18,7 +18,8 @@ class BatchNorm(Layer):
     """Batch normalization (Ioffe and Szegedy, ICML 2015) over all axes but one.
 
     While training, the statistics are those of the batch, and every call of the compiled
-    program moves the running ones towards them; otherwise the running ones are used.
+    program moves the running ones towards them; otherwise the running ones are used.  A
+    program may apply one layer once while training, since it can move them only once.
 
     Parameters
     ----------
@@ -79,9 +80,16 @@ class BatchNorm(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Normalize; while training, also move the running statistics."""
-        from graphc.ops import batch_norm, with_update
+        from graphc.ops import batch_norm, batch_norm_training, with_update
 
-        raise NotImplementedError
+        if not training:
+            return batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, axis=self.axis, eps=self.eps
+            )
+        y, mean, var = batch_norm_training(x, self.weight, self.bias, axis=self.axis, eps=self.eps)
+        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
+            y = with_update(y, running, self.momentum * running + (1.0 - self.momentum) * batch)
+        return y
 
 
 class LayerNorm(Layer):

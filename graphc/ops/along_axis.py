@@ -207,5 +207,6 @@ _ADD_ALONG = Op(
             "differ in axis 1",
         ),
     ),
+    dtypes=NUMERIC,
     cost=4,
 )

@@ -91,12 +91,7 @@ def _contract_gradient(g: Tensor, out: Tensor, a: Tensor, b: Tensor, spec: str) 
     # Each label stands in at least two of the three places, so the adjoints are contractions too.
     da = contract_pair(_numbers(result), g, _numbers(right), b, _numbers(left))
     db = contract_pair(_numbers(left), a, _numbers(result), g, _numbers(right))
-    return [_shaped(da, a), _shaped(db, b)]
-
-
-def _shaped(x: Tensor, like: Tensor) -> Tensor:
-    # Sizes that are only checked to be equal at the call may carry the other operand's name.
-    return x if x.shape == like.shape else x.reshape(like.shape)
+    return [da, db]
 
 
 def _numbers(labels: str) -> Labels:

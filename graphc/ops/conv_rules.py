@@ -24,7 +24,7 @@ from graphc.ops.conv_samples import (
     weight_grad_samples,
 )
 from graphc.ops.op import Array, Gradients, Infer, Op
-from graphc.ops.windows import IntPads, Pads, Windows, take_windows
+from graphc.ops.windows import IntPads, Pads, Windows, spread_windows, take_windows
 from graphc.tensor import Tensor
 from graphc.types import NUMERIC, TensorType
 
@@ -134,18 +134,16 @@ def input_grad_numpy(
     g: Array, w: Array, stride: Steps, padding: IntPads, dilation: Steps, groups: int, size: Steps
 ) -> Array:
     """Add each tap's products to the positions that the tap reads, one tap after the other."""
-    extents = [n + before + max(after, 0) for n, (before, after) in zip(size, padding, strict=True)]
-    padded = np.zeros((g.shape[0], w.shape[1] * groups, *extents), g.dtype)
-    parts, weights = _grouped(g, 1, groups), _grouped(w, 0, groups)
-    for tap in np.ndindex(*w.shape[2:]):
-        part = _einsum("ngoX,goc->ngcX", parts, weights[(..., *tap)], len(size))
-        places: list[Any] = [
-            slice(t * d, t * d + (n - 1) * s + 1, s)
-            for t, d, s, n in zip(tap, dilation, stride, g.shape[2:], strict=True)
-        ]
-        padded[(..., *places)] += part.reshape(*padded.shape[:2], *g.shape[2:])
-    inner: list[Any] = [slice(before, before + n) for n, (before, _) in zip(size, padding, strict=True)]
-    return padded[(..., *inner)]
+    shape = (g.shape[0], w.shape[1] * groups, *size)
+    results, weights = _grouped(g, 1, groups), _grouped(w, 0, groups)
+
+    def part(tap: Steps) -> Array:
+        of_tap: list[Any] = [..., *tap]
+        added = _einsum("ngoX,goc->ngcX", results, weights[tuple(of_tap)], len(size))
+        return added.reshape(*shape[:2], *g.shape[2:])
+
+    parts = ((tap, part(tap)) for tap in np.ndindex(*w.shape[2:]))
+    return spread_windows(shape, g.dtype, parts, stride, padding, dilation)
 
 
 def weight_grad_numpy(g: Array, x: Array, groups: int, kernel: Steps, **attrs: Any) -> Array:

@@ -9,8 +9,10 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError
 from graphc.lower import expr
-from graphc.lower.rules import Map
-from graphc.ops.axes import ShapeLike, as_shape
+from graphc.lower.expr import Expr
+from graphc.lower.rules import Index, Map, Site
+from graphc.ops.selection import where
+from graphc.ops.axes import ShapeLike, as_dim, as_shape, is_int
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Op, Sample
 from graphc.ops.shape import broadcast_to

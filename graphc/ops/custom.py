@@ -10,7 +10,7 @@ from graphc.errors import ArgumentError, GradientError, caller
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Alias, Callback
 from graphc.ops import elementwise
-from graphc.ops.elementwise import broadcast_rule, operands, stretched
+from graphc.ops.elementwise import operands
 from graphc.ops.markers import first_type, first_value
 from graphc.ops.op import Gradients, Infer, Op
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -88,14 +88,16 @@ def elementwise_op(
     def result(operand: DType) -> DType:
         return operand if target is None else target
 
-    backward = stretched(_counted(name, gradient))
-    if scalar is None:
-        rule = broadcast_rule(allowed, result)
-        op = Op(name, rule, numpy, Callback(), backward, dtypes=allowed, cost=cost, listed=False)
-    else:
-        op = elementwise.elementwise_op(
-            name, numpy, scalar, dtypes=allowed, result=result, gradient=_counted(name, gradient), cost=cost, listed=False
-        )
+    op = elementwise.elementwise_op(
+        name,
+        numpy,
+        scalar,
+        dtypes=allowed,
+        result=result,
+        gradient=_counted(name, gradient),
+        cost=cost,
+        listed=False,
+    )
 
     def apply(*inputs: TensorLike) -> Tensor:
         if len(inputs) != arity:

@@ -15,7 +15,7 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
-from graphc.lower.rules import Index, Map, Site
+from graphc.lower.rules import Callback, Index, Map, Site
 from graphc.ops.elementwise_docs import document
 from graphc.ops.elementwise_samples import Domain, default_samples
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -94,7 +94,7 @@ def number(op: str, parameter: str, value: object) -> float:
 def elementwise_op(
     name: str,
     numpy: Callable[..., Any],
-    scalar: Callable[..., Expr],
+    scalar: Callable[..., Expr] | None,
     *,
     dtypes: Sequence[DType],
     result: Result = same,
@@ -110,19 +110,14 @@ def elementwise_op(
 
     `numpy`, `scalar` and `gradient` receive the node's attributes as keyword arguments.  A
     gradient is written for operands of the result's shape; the sums over stretched axes
-    are added here.
+    are added here.  Without a scalar expression, the NumPy meaning is called at run time.
     """
-
-    def lower(site: Site, index: Index) -> Expr:
-        value = scalar(*(site.broadcast(k, index) for k in range(len(site.inputs))), **site.attrs)
-        return expr.cast(value, site.type.dtype)
-
     return Op(
         name,
-        broadcast_rule(dtypes, result),
+        _rule(dtypes, result),
         numpy,
-        Map(lower),
-        gradient=stretched(gradient),
+        Callback() if scalar is None else _map(scalar),
+        gradient=None if gradient is None else _stretched(gradient),
         api=api,
         samples=samples,
         errors=errors,
@@ -133,9 +128,7 @@ def elementwise_op(
     )
 
 
-def broadcast_rule(dtypes: Sequence[DType], result: Result) -> Callable[..., TensorType]:
-    """Return the type rule of elementwise ops: operands of one dtype that broadcast."""
-
+def _rule(dtypes: Sequence[DType], result: Result) -> Callable[..., TensorType]:
     def infer(ctx: Infer, *types: TensorType, **attrs: Any) -> TensorType:
         for i, t in enumerate(types):
             ctx.dtype_in(t.dtype, dtypes, f"operand {i}")
@@ -146,11 +139,15 @@ def broadcast_rule(dtypes: Sequence[DType], result: Result) -> Callable[..., Ten
     return infer
 
 
-def stretched(gradient: Callable[..., Gradients] | None) -> Callable[..., Gradients] | None:
-    """Return a gradient that also sums over the axes along which operands were stretched."""
-    if gradient is None:
-        return None
+def _map(scalar: Callable[..., Expr]) -> Map:
+    def lower(site: Site, index: Index) -> Expr:
+        value = scalar(*(site.broadcast(k, index) for k in range(len(site.inputs))), **site.attrs)
+        return expr.cast(value, site.type.dtype)
 
+    return Map(lower)
+
+
+def _stretched(gradient: Callable[..., Gradients]) -> Callable[..., Gradients]:
     def backward(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
         parts = gradient(g, out, *inputs, **attrs)
         return [None if p is None else unbroadcast(p, x) for p, x in zip(parts, inputs, strict=True)]

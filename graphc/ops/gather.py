@@ -303,5 +303,6 @@ _SCATTER = Op(
         ErrorSample(lambda: scatter_sum([_zeros_int(2)], _ones(2), (4, 2), 0), ShapeError, "rank"),
         ErrorSample(lambda: scatter_sum([_zeros_int(1)], as_tensor([True]), (4,), 0), DTypeError, "updates"),
     ),
+    dtypes=NUMERIC,
     cost=4,
 )

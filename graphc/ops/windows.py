@@ -6,7 +6,7 @@ t*dilation``; positions outside the input are padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -19,6 +19,7 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index
 from graphc.ops.op import Array, Infer
+from graphc.types import DType
 
 PerAxis = int | Sequence[int]
 Padding = int | str | Sequence[int | tuple[int, int]]
@@ -122,6 +123,31 @@ def take_windows(
         index.append(place.reshape(shape))
     windows: Array = padded[tuple(index)]
     return windows
+
+
+def spread_windows(
+    shape: Ints,
+    dtype: DType,
+    parts: Iterable[tuple[Ints, Array]],
+    stride: Ints,
+    padding: IntPads,
+    dilation: Ints,
+) -> Array:
+    """Sum up in zeros of `shape`, for each tap of a window, an array with an entry per window."""
+    rank = len(stride)
+    lead = shape[: len(shape) - rank]
+    extents = [n + before + max(after, 0) for n, (before, after) in zip(shape[-rank:], padding, strict=True)]
+    padded = np.zeros((*lead, *extents), dtype)
+    for tap, part in parts:
+        places: list[Any] = [
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, s, n in zip(tap, dilation, stride, part.shape[-rank:], strict=True)
+        ]
+        padded[(..., *places)] += part
+    inner: list[Any] = [
+        slice(before, before + n) for n, (before, _) in zip(shape[-rank:], padding, strict=True)
+    ]
+    return padded[(..., *inner)]
 
 
 def _padded(x: Array, padding: IntPads, fill: float) -> Array:

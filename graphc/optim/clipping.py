@@ -108,4 +108,6 @@ def _scale(norm: Tensor, limit: float, like: Tensor) -> Tensor:
 def _positive(limit: float, owner: str) -> float:
     if limit > 0:
         return limit
-    raise ArgumentError(f"{owner}: bad limit", expected="a positive number", given=repr(limit), where=caller())
+    raise ArgumentError(
+        f"{owner}: bad limit", expected="a positive number", given=repr(limit), where=caller()
+    )

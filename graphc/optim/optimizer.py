@@ -280,7 +280,10 @@ def _in_range(name: str, value: float, low: float, high: float) -> float:
     if low <= value < high:
         return value
     raise ArgumentError(
-        f"optimizer: bad {name}", expected=f"a number in [{low:g}, {high:g})", given=repr(value), where=caller()
+        f"optimizer: bad {name}",
+        expected=f"a number in [{low:g}, {high:g})",
+        given=repr(value),
+        where=caller(),
     )
 
 
@@ -302,7 +305,10 @@ def _require_variables(targets: Sequence[Any]) -> None:
     for target in targets:
         if not isinstance(target, Variable) or not is_float(target.dtype):
             raise ArgumentError(
-                "optimizer: cannot update this", expected="a floating variable", given=repr(target), where=caller()
+                "optimizer: cannot update this",
+                expected="a floating variable",
+                given=repr(target),
+                where=caller(),
             )
     if len(set(targets)) < len(targets):
         raise ArgumentError("optimizer: a variable is listed twice", where=caller())

@@ -36,6 +36,14 @@ from graphc.codegen.mathlib.exponential import (
     tanh_f32,
     tanh_f64,
 )
+from graphc.codegen.mathlib.inverse_hyperbolic import (
+    acosh_f32,
+    acosh_f64,
+    asinh_f32,
+    asinh_f64,
+    atanh_f32,
+    atanh_f64,
+)
 from graphc.codegen.mathlib.inverse_trigonometric import (
     acos_f32,
     acos_f64,
@@ -47,12 +55,6 @@ from graphc.codegen.mathlib.inverse_trigonometric import (
     atan_f64,
 )
 from graphc.codegen.mathlib.logarithm import (
-    acosh_f32,
-    acosh_f64,
-    asinh_f32,
-    asinh_f64,
-    atanh_f32,
-    atanh_f64,
     log1p_f32,
     log1p_f64,
     log2_f32,
@@ -65,6 +67,16 @@ from graphc.codegen.mathlib.logarithm import (
     logaddexp_f64,
     softplus_f32,
     softplus_f64,
+)
+from graphc.codegen.mathlib.power import (
+    cbrt_f32,
+    cbrt_f64,
+    hypot_f32,
+    hypot_f64,
+    pow_f32,
+    pow_f64,
+    rsqrt_f32,
+    rsqrt_f64,
 )
 from graphc.codegen.mathlib.trigonometric import (
     cos_f32,
@@ -90,6 +102,8 @@ __all__ = [
     "atan_f64",
     "atanh_f32",
     "atanh_f64",
+    "cbrt_f32",
+    "cbrt_f64",
     "cos_f32",
     "cos_f64",
     "cosh_f32",
@@ -102,6 +116,8 @@ __all__ = [
     "exp_f64",
     "expm1_f32",
     "expm1_f64",
+    "hypot_f32",
+    "hypot_f64",
     "log1p_f32",
     "log1p_f64",
     "log2_f32",
@@ -112,6 +128,10 @@ __all__ = [
     "log_f64",
     "logaddexp_f32",
     "logaddexp_f64",
+    "pow_f32",
+    "pow_f64",
+    "rsqrt_f32",
+    "rsqrt_f64",
     "sigmoid_f32",
     "sigmoid_f64",
     "sin_f32",

@@ -49,8 +49,9 @@ ONE_WORD = f64(2.0**-53)
 def half_turns_f32(x: f32, quarter: f64) -> tuple[f64, f64]:
     """Return x/pi + quarter as a fraction of at most about 1/2 and, modulo 2, the whole number taken off.
 
-    >>> half_turns_f32(f32(3), f64(0))
-    (np.float64(-0.0450703414486279), np.float64(1.0))
+    >>> fraction, whole = half_turns_f32(f32(3), f64(0))
+    >>> round(float(fraction), 12), whole
+    (-0.045070341449, np.float64(1.0))
     """
     size = f64(x)
     magnitude = -size if size < f64(0) else size
@@ -188,8 +189,9 @@ def window_f64(x: f64) -> tuple[f64, f64, f64, f64, f64, f64]:
 def half_turns_f64(x: f64, quarter: f64) -> tuple[f64, f64, f64]:
     """Return x/pi + quarter as a fraction of at most about 1/2 in two parts, and the whole number modulo 2.
 
-    >>> half_turns_f64(f64(3), f64(0))[::2]
-    (np.float64(-0.0450703414486279), np.float64(1.0))
+    >>> high, low, whole = half_turns_f64(f64(3), f64(0))
+    >>> round(float(high), 12), whole
+    (-0.045070341449, np.float64(1.0))
     """
     x1, w0, w1, w2, w3, w4 = window_f64(x)
     x2 = x1 * ONE_WORD
