@@ -47,26 +47,24 @@ FAST: tuple[Step, ...] = (
 )
 
 FULL: tuple[Step, ...] = (
-    # First, so that the patterns of all later rules need one spelling only.
-    Canonicalize(),
-    # Before expansion, while softmax and sigmoid are still single nodes.
-    Stabilize(),
-    ExpandComposites(),
-    # Each of these makes work for the others; two or three rounds settle most graphs.
+    # While softmax and its like are still single nodes: what users wrote, in its stable form.
     Repeat(
         (
-            # Expansions and simplifications leave shapes and constants in any order.
+            # First, so that the patterns of all later rules need one spelling only.
             Canonicalize(),
             # Turns subgraphs into the constants that the algebra below looks for.
             FoldConstants(),
             Simplify(),
-            # Expansions contain formulas of their own.
             Stabilize(),
             # After the algebra, which makes more nodes equal.
             MergeEqual(),
         )
     ),
-    # Last of all, so that no later pass sees nodes that nothing reads.
+    # After it no rule may bring a composite back: stabilize stays outside the next group.
+    ExpandComposites(),
+    # Expansions leave shapes and constants in any order; two rounds settle most graphs.
+    Repeat((Canonicalize(), FoldConstants(), Simplify(), MergeEqual())),
+    # Last of the rewrites, so that no later pass sees nodes that nothing reads.
     Prune(),
 )
 

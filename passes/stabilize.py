@@ -20,7 +20,7 @@ EXP_X = op("exp", X)
 
 
 def _log_softmax(match: Match) -> Tensor:
-    return match.fit(ops.log_softmax(match["x"], axis=match.node("softmax").attrs["axis"]))
+    return match.fit(ops.log_softmax(match["x"], axis=match.node("softmax").attrs["axes"]))
 
 
 def _logsumexp(match: Match) -> Tensor:
@@ -62,7 +62,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "exp(log_softmax(x)) --> softmax(x)",
         op("exp", op("log_softmax", X, bind="inner")),
-        lambda m: ops.softmax(m["x"], axis=m.node("inner").attrs["axis"]),
+        lambda m: ops.softmax(m["x"], axis=m.node("inner").attrs["axes"]),
     ),
     Rule(
         "exp(x) / sum(exp(x)) --> softmax(x)",

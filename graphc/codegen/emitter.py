@@ -77,7 +77,7 @@ class Emitter:
         if isinstance(d, int):
             return str(d)
         if d not in self.sizes:
-            self.sizes[d] = f"n{len(self.sizes)}"
+            self.sizes[d] = f"dim{len(self.sizes)}"
             self.params.setdefault(self.sizes[d], "int64")
         return self.sizes[d]
 
