@@ -10,7 +10,6 @@ from typing import Any
 from graphc.codegen import contraction, handwritten, loops
 from graphc.codegen.loops import KernelText, Scratch
 from graphc.ir import Graph, Node
-from graphc.leaves import Variable
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, frame_of, lower_region, walk
 from graphc.lower.rules import Callback, Leaf, Loop, LoopSite
@@ -176,9 +175,8 @@ def _bindings(step: Step) -> dict[object, Storage]:
 
 def _commit(variable: Node, storage: Storage) -> tuple[KernelText, dict[object, Storage]]:
     """Write the kernel that copies a finished value into its variable."""
-    source = Variable(variable, trainable=False)
-    copied = copy_of(source.node)
-    text = loops.generate(lower_region((copied,), (copied,), frame_of(copied)), {})
+    copied = copy_of(variable)
+    text = loops.generate(lower_region((copied,), (copied,)), {})
     return text, {variable: storage, ("out", copied): Storage(variable)}
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 _PACKAGE_ROOT = os.path.dirname(os.path.abspath(__file__))
 # The passes live beside the package in a checkout and inside it when installed.
 _INTERNAL_ROOTS = (_PACKAGE_ROOT + os.sep, os.path.join(os.path.dirname(_PACKAGE_ROOT), "passes") + os.sep)
+# The demo comes with the package but is a user's program: its lines are what errors and graphs show.
+_USER_ROOT = os.path.join(_PACKAGE_ROOT, "demo") + os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ _internal_files: dict[str, bool] = {}
 def _is_internal(filename: str) -> bool:
     known = _internal_files.get(filename)
     if known is None:
-        known = os.path.abspath(filename).startswith(_INTERNAL_ROOTS) or filename.startswith("<frozen")
+        path = os.path.abspath(filename)
+        ours = path.startswith(_INTERNAL_ROOTS) and not path.startswith(_USER_ROOT)
+        known = ours or filename.startswith("<frozen")
         _internal_files[filename] = known
     return known
 
