@@ -12,6 +12,7 @@ from .canonicalize import Canonicalize
 from .cse import MergeEqual
 from .expand import ExpandComposites
 from .fold_constants import FoldConstants
+from .fuse import Fuse
 from .prune import Prune
 from .simplify import Simplify
 from .stabilize import Stabilize
