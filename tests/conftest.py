@@ -1,10 +1,13 @@
-"""What all tests share: golden texts, and passes/ as graphc.passes in a bare checkout."""
+"""What all tests share: one kernel cache, golden texts, and graphc.passes in a bare checkout."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -29,6 +32,28 @@ class PassesFinder:
 
 # Last in line: an installed graphc finds its own passes first.
 sys.meta_path.append(PassesFinder)
+
+
+# One fresh kernel cache for the whole run. Workers and child processes inherit the variable, so a
+# kernel is compiled once, and nothing that an earlier run left behind can hide a failure.
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="graphc-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def kernel_cache() -> Iterator[Path]:
+    """Start every test with the cache of the run, whatever the one before it chose."""
+    from graphc.runtime import object_cache  # not at the top: without PassesFinder it cannot be imported
+
+    directory = Path(os.environ["XDG_CACHE_HOME"]) / "graphc"
+    object_cache.set_cache_dir(directory)
+    yield directory
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -51,7 +51,7 @@ def _from_files(load: Callable[[Path], Dataset]) -> Callable[[Path | None, int],
 
 
 TASKS = {
-    "digits": Task(_digits, Augmentation(shift=1), (16, 32), (64,), kernel=3, epochs=30, learning_rate=3e-3),
+    "digits": Task(_digits, Augmentation(shift=1), (32, 64), (128,), kernel=3, epochs=30, learning_rate=3e-3),
     "mnist": Task(
         _from_files(load_mnist),
         Augmentation(shift=2),
