@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc import dims
 from graphc.codegen import tile as tiles
-from graphc.codegen.emitter import Emitter, substitute
+from graphc.codegen.emitter import Emitter, step, substitute
 from graphc.codegen.loops import KernelText, Scratch, declare, finish, store_line
 from graphc.codegen.scalar import SHORT
 from graphc.dims import Dim, Shape
@@ -121,7 +121,9 @@ class _Plain(_Loops):
         short = SHORT[str(region.dtype)]
         emitter.line(f"{total} = {short}(0)")
         inner = self.open(region.inner, spec.inner)
-        emitter.line(f"{total} = {short}({total} + {emitter.text(region.lhs * region.rhs)})")
+        product = emitter.text(region.lhs * region.rhs)
+        for line in step("sum", region.dtype, total, "", product, "0"):
+            emitter.line(line)
         self.close(inner)
         emitter.name(expr.local(region.node, region.node.type.dtype), total)
         self.name_axes(self.result_axes())
