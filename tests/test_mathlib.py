@@ -14,7 +14,7 @@ import mpmath
 import numba
 import numpy as np
 import pytest
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.extending import intrinsic
 
 from graphc.codegen import device, mathlib
@@ -24,7 +24,7 @@ NAMES = mathlib.__all__
 F32_NAMES = [name for name in NAMES if name.endswith("_f32")]
 F64_NAMES = [name for name in NAMES if name.endswith("_f64")]
 MAX_ULP = 2
-NUMBA_TYPE = {
+NUMBA_TYPE: dict[str, Any] = {
     "f32": numba.float32,
     "f64": numba.float64,
     "i32": numba.int32,
@@ -352,7 +352,8 @@ SPECIAL: dict[str, list[tuple[Any, ...]]] = {
         (0.0, 1, 0.0), (-0.0, 1, -0.0), (0.0, 0.0, 0.0), (-0.0, 0.0, -0.0), (0.0, -0.0, pi),
         (-0.0, -0.0, -pi), (0.0, -1, pi), (-0.0, -1, -pi), (1, 0.0, pi / 2), (-1, -0.0, -pi / 2),
         (inf, inf, pi / 4), (-inf, inf, -pi / 4), (inf, -inf, 3 * pi / 4), (-inf, -inf, -3 * pi / 4),
-        (1, inf, 0.0), (-1, inf, -0.0), (1, -inf, pi), (-1, -inf, -pi), (inf, 1, pi / 2), (nan, 1, nan), (1, nan, nan),
+        (1, inf, 0.0), (-1, inf, -0.0), (1, -inf, pi), (-1, -inf, -pi), (inf, 1, pi / 2),
+        (nan, 1, nan), (1, nan, nan),
     ],
     "pow": [
         (2, 0.5, 2**0.5), (-2, 3, -8), (-2, 2, 4), (-8, 1 / 3, nan), (nan, 0, 1), (1, nan, 1), (nan, 1, nan),
@@ -446,6 +447,10 @@ def full_width() -> str:
     return widest_register(loop.inspect_asm(loop.signatures[0]))
 
 
+@pytest.mark.skipif(
+    not binding.get_host_cpu_features().get("fma", True),
+    reason="without fused multiply-add instructions the exact products are calls into the C library",
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_loop_uses_full_width_vectors(name: str) -> None:
     loop = loop_over(name)

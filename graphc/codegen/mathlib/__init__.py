@@ -1,15 +1,18 @@
 """Vector math: elementary functions of float32 and float64 as branch-free arithmetic that LLVM vectorizes.
 
 Each function exists twice, `exp_f32` and `exp_f64`, and stays within 2 ulp of the exact result over the
-whole range: infinities, nan, signed zeros and subnormals included. They are plain Python functions of
-NumPy scalars. The just-in-time compiler takes them as they are, replaces the free names that come from
-`graphc.codegen.device` by LLVM types and instructions, compiles every function they call the same way, and
-inlines all of it into a kernel's loop.
+whole range: infinities, nan, signed zeros and subnormals included. The one exception is logaddexp where
+its result is near zero: its error is then counted in ulps of the larger operand. The functions are plain
+Python functions of NumPy scalars. The just-in-time compiler takes them as they are, replaces the free
+names that come from `graphc.codegen.device` by LLVM types and instructions, compiles every function they
+call the same way, and inlines all of it into a kernel's loop.
 
 Rules that keep them vectorizable and exact:
 
 - no branches: both sides of every `a if c else b` are computed before, so that it becomes a select;
-- no calls into the C library, no tables in memory, no conversion between int64 and float64;
+- no calls into the C library, no tables in memory, no conversion between int64 and float64. Processors
+  without fused multiply-add or rounding instructions do call it for `fma`, `rint` and `floor`: same results,
+  but pow, and the float64 angles, are then not vectorized;
 - fused and unfused multiply-add may be chosen freely: where a product must not be rounded it is exact by
   its bits, or `fma` is spelled out. The flags nnan, ninf, nsz and reassoc must not be set on this code.
 """

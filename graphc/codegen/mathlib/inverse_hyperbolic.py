@@ -94,7 +94,10 @@ def atanh_f32(x: f32) -> f32:
     np.float32(-0.0)
     """
     size = fabs_f32(x)
-    result = f32(0.5) * log1p_sum_f32(f32(2) * size / (f32(1) - size), f32(0))
+    twice = f32(2) * size
+    part = twice * size / (f32(1) - size)
+    argument = twice + part  # 2*x / (1 - x)
+    result = f32(0.5) * log1p_sum_f32(argument, part - (argument - twice))
     edge = INF_F32 if size == f32(1) else NAN_F32
     return copysign_f32(result if size < f32(1) else edge, x)
 
@@ -106,6 +109,9 @@ def atanh_f64(x: f64) -> f64:
     np.float64(-0.0)
     """
     size = fabs_f64(x)
-    result = f64(0.5) * log1p_sum_f64(f64(2) * size / (f64(1) - size), f64(0))
+    twice = f64(2) * size
+    part = twice * size / (f64(1) - size)
+    argument = twice + part  # 2*x / (1 - x)
+    result = f64(0.5) * log1p_sum_f64(argument, part - (argument - twice))
     edge = INF_F64 if size == f64(1) else NAN_F64
     return copysign_f64(result if size < f64(1) else edge, x)
