@@ -117,7 +117,7 @@ def _print_result(epochs: tuple[Epoch, ...]) -> None:
     last, seconds = epochs[-1], sum(epoch.seconds for epoch in epochs)
     print(
         f"held-out accuracy {last.accuracy:.2%} ({last.correct} of {last.held_out} images) "
-        f"after {last.number} epochs of training in {seconds:.1f} s"
+        f"after {last.number} epoch{'s' * (last.number > 1)} of training in {seconds:.1f} s"
     )
 
 
