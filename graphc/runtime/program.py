@@ -315,9 +315,8 @@ class Program:
         node = self._checks[self._status.value]
         self._status.value = 0
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        for stage in reversed(self.stages):
-            if node in stage.graph.nodes:
-                interpreter.run_nodes(topological([node]), fed, plan.sizes)
+        # No variable has changed yet, so interpreting what the check needs fails at the same element.
+        interpreter.run_nodes(topological([_root(self.graph, node)]), fed, plan.sizes)
         raise CheckError(f"{node.op.name}: a run-time check failed", where=node.where)
 
     # -- looking
@@ -395,6 +394,12 @@ class MemoryReport:
         if self.sizes is not None:
             lines.append(f"arena {self.arena} bytes{at}; without sharing {self.unshared} bytes")
         return "\n".join(lines)
+
+
+def _root(graph: Graph, node: Node) -> Node:
+    """Return `node` if it stands in the graph, or the fused node that it became a part of."""
+    fused = (n for n in graph.nodes if isinstance(n.payload, Graph) and node in n.payload.nodes)
+    return next(fused, node)
 
 
 def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
