@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,13 @@ from graphc.runtime import plan as planning
 from graphc.runtime import runner
 from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.plan import Arena, Launch, Layout, Plan
+from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
-# Plans kept per program; beyond it the one unused for longest is dropped.
+# Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
+# Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
+_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
 
 
 @dataclass(frozen=True)
@@ -220,31 +224,26 @@ class Program:
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
         node = self.graph.inputs[k]
-        if isinstance(value, (bool, int, float, list, tuple)):
-            try:
-                found = np.asarray(value, node.type.dtype)
-            except (ValueError, OverflowError, TypeError) as error:
-                raise FeedError(
-                    f"{self.name}: feed of {node.name!r} is not a {node.type.dtype} array",
-                    expected=str(node.type),
-                    given=str(error),
-                    where=caller(),
-                ) from None
-        else:
-            found = np.asarray(value)
+        with self._naming():
+            interpreter.check_feed(node, found := _as_array(value, node))
+        return np.require(found, requirements=["C", "A"])
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Let errors about feeds name the program and the line that calls it."""
         try:
-            interpreter.check_feed(node, found)
+            yield
         except FeedError as error:
             raise FeedError(
                 f"{self.name}: {error.what}", expected=error.expected, given=error.given, where=caller()
             ) from None
-        return np.require(found, requirements=["C", "A"])
 
     def _plan(self, arrays: Sequence[Array]) -> Plan:
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        for node, array in fed.items():
-            interpreter.check_feed(node, array)
-        sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        with self._naming():
+            for node, array in fed.items():
+                interpreter.check_feed(node, array)
+            sizes = interpreter.solve_sizes(fed, self.graph.checks)
         plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
@@ -254,18 +253,12 @@ class Program:
         return plan
 
     def _given_outputs(self, out: Any, plan: Plan, arrays: Sequence[Array]) -> list[Array]:
-        given = [out] if isinstance(out, np.ndarray) else list(out)
-        expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
+        given = list(out) if isinstance(out, (list, tuple)) else [out]
         problem = "" if len(given) == len(plan.outputs) else f"{len(given)} arrays"
-        for a, (shape, dtype) in zip(given, plan.outputs, strict=False):
-            fits = isinstance(a, np.ndarray) and a.shape == shape and a.dtype == dtype
-            if not fits:
-                problem = problem or f"{getattr(a, 'dtype', type(a).__name__)}{list(np.shape(a))}"
-            elif not (a.flags.c_contiguous and a.flags.writeable and a.flags.aligned):
-                problem = problem or "an array that is read-only or not contiguous"
-            elif any(np.shares_memory(a, b) for b in (*arrays, *(g for g in given if g is not a))):
-                problem = problem or "an array that overlaps an input or another output"
+        for k, (shape, dtype) in enumerate(plan.outputs):
+            problem = problem or _misfit(given[k], shape, dtype, (*arrays, *given[:k]))
         if problem:
+            expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
             raise FeedError(f"{self.name}: out does not fit", expected=expected, given=problem, where=caller())
         return given
 
@@ -394,6 +387,35 @@ class MemoryReport:
         if self.sizes is not None:
             lines.append(f"arena {self.arena} bytes{at}; without sharing {self.unshared} bytes")
         return "\n".join(lines)
+
+
+def _as_array(value: Any, node: Node) -> Array:
+    """Return a feed as an array; Python numbers and lists take the placeholder's dtype if it holds their kind."""
+    weak = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
+    dtype = node.type.dtype
+    try:
+        found = np.asarray(value)
+        rank = _KINDS.get(found.dtype.kind, len(_KINDS))
+        if not weak or (found.size and rank > _KINDS[dtype.kind]):
+            return found
+        with np.errstate(over="raise"):
+            return np.asarray(value, dtype)
+    except (ValueError, OverflowError, FloatingPointError) as error:
+        raise FeedError(
+            f"feed of placeholder {node.name!r} is no {dtype} array", expected=str(node.type), given=str(error)
+        ) from None
+
+
+def _misfit(a: Any, shape: tuple[int, ...], dtype: DType, others: Sequence[Array]) -> str:
+    """Return what keeps an output from being written into `a`, or nothing."""
+    if not isinstance(a, np.ndarray):
+        return type(a).__name__
+    if a.shape != shape or a.dtype != dtype:
+        return f"{a.dtype}{list(a.shape)}"
+    if not a.flags.carray:
+        return "an array that is read-only, unaligned or not contiguous"
+    overlaps = any(np.may_share_memory(a, b) for b in others)
+    return "an array that overlaps an input or another output" if overlaps else ""
 
 
 def _root(graph: Graph, node: Node) -> Node:
