@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import numpy as np
 
 from graphc import interpreter
 from graphc.codegen.loops import KernelText, Scratch
-from graphc.errors import CheckError, FeedError, caller
+from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
 from graphc.lower.steps import Step, Storage, storage_of
@@ -76,13 +78,28 @@ class Kernel:
         return f"<Kernel {self.name}>"
 
 
+_programs: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Free the child's programs from calls that ran in other threads of the parent."""
+    STATE_LOCK.release()
+    for program in list(_programs):
+        program._interrupted()
+
+
+# A fork waits until no program is changing variables; stateless ones just start afresh in the child.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork)
+
 Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
 
 
 class Program:
     """A compiled graph: call it with arrays.
 
-    Made by `graphc.compile`.  Calls are thread-safe: they run one after another.
+    Made by `graphc.compile`.  Calls are thread-safe: they run one after another.  A forked
+    child can go on calling it.
 
     Attributes
     ----------
@@ -123,6 +140,8 @@ class Program:
         self._results = len(graph.outputs)
         # Programs that touch variables exclude each other: an update is seen whole or not at all.
         self._lock = STATE_LOCK if graph.variables else threading.RLock()
+        self._calling_back = False
+        _programs.add(self)
 
     def _lay_out(self, bindings: Bindings) -> Layout:
         from graphc.compiler import arguments
@@ -189,6 +208,8 @@ class Program:
         return tuple(values[n] for n in self._names)
 
     def _execute(self, args: tuple[Any, ...], out: Any) -> list[Any]:
+        if self._calling_back:
+            raise GraphError(f"{self.name} is called by an operation that it calls itself", where=caller())
         arrays = list(args)
         addresses = []
         for k, dtype in enumerate(self._types):
@@ -272,7 +293,11 @@ class Program:
         operands = [
             self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes)) for i in node.inputs
         ]
-        value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        self._calling_back = True
+        try:
+            value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        finally:
+            self._calling_back = False
         target = self._value(step.writes[node], plan, arrays, results, node.type.concrete(plan.sizes))
         found = np.asarray(value)
         if found.shape != target.shape or found.dtype != target.dtype:
@@ -312,6 +337,12 @@ class Program:
         # No variable has changed yet, so interpreting what the check needs fails at the same element.
         interpreter.run_nodes(topological([_root(self.graph, node)]), fed, plan.sizes)
         raise CheckError(f"{node.op.name}: a run-time check failed", where=node.where)
+
+    def _interrupted(self) -> None:
+        if self._lock is not STATE_LOCK:
+            self._lock = threading.RLock()
+            self._calling_back = False
+            self._status.value = 0
 
     # -- looking
     @property
