@@ -6,8 +6,7 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -246,26 +245,26 @@ class Program:
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
         node = self.graph.inputs[k]
-        with self._naming():
-            interpreter.check_feed(node, found := _as_array(value, node))
+        try:
+            found = _as_array(value, node)
+            interpreter.check_feed(node, found)
+        except FeedError as error:
+            raise self._named(error) from None
         return np.require(found, requirements=["C", "A"])
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Let errors about feeds name the program and the line that calls it."""
-        try:
-            yield
-        except FeedError as error:
-            raise FeedError(
-                f"{self.name}: {error.what}", expected=error.expected, given=error.given, where=caller()
-            ) from None
+    def _named(self, error: FeedError) -> FeedError:
+        """Return an error about a feed with the program's name and the line that calls it."""
+        what = f"{self.name}: {error.what}"
+        return FeedError(what, expected=error.expected, given=error.given, where=caller())
 
     def _plan(self, arrays: Sequence[Array]) -> Plan:
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        with self._naming():
+        try:
             for node, array in fed.items():
                 interpreter.check_feed(node, array)
             sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        except FeedError as error:
+            raise self._named(error) from None
         plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
