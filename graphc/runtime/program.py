@@ -31,7 +31,7 @@ from graphc.types import DType
 Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
-# An array's address, several times faster than from its array interface, but only of memory that may be written.
+# An array's address, several times faster than from its array interface, but only of writeable memory.
 _addressof, _window = ctypes.addressof, (ctypes.c_char * 0).from_buffer
 # Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
 _KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
@@ -89,7 +89,9 @@ def _after_fork() -> None:
 
 # A fork waits until no program is changing variables; stateless ones just start afresh in the child.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork)
+    os.register_at_fork(
+        before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
+    )
 
 Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
 
