@@ -283,7 +283,8 @@ class _Tiled(TiledLoops):
         emitter.line(f"{taken} = min({chunk}, {size} - {first})")
         if self.rhs is None:
             self.pack_rhs(first, taken)
-        started = " or ".join([f"{first} > 0", *(f"{emitter.operand(v)} > 0" for v in around if v.kind == "index")])
+        positions = [first, *(emitter.operand(v) for v in around if v.kind == "index")]
+        started = " or ".join(f"{p} > 0" for p in positions)
         add = emitter.fresh("u")
         emitter.line(f"{add} = 1 if {started} else 0")
         self.blocks(first, taken, add)
@@ -330,7 +331,8 @@ class _Tiled(TiledLoops):
         rows = self.tile.rows
         if self.lhs is None:
             before = self.flat(region.inner[: self.split], spec.inner[: self.split])
-            chunk = f"(({before}) * {emitter.size(spec.inner[self.split])} + {first}) * {emitter.size(self.rest)}"
+            split, rest = emitter.size(spec.inner[self.split]), emitter.size(self.rest)
+            chunk = f"(({before}) * {split} + {first}) * {rest}"
             panel = f"({m} // {rows}) * {emitter.size(self.k * rows)}"
             return f"addr({self.lhs_panel}, {panel} + ({chunk}) * {rows})", "1", str(rows)
         row_stride = self.lhs.flat(region.rows, spec.rows)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.loops import KernelText, Scratch
+from graphc.codegen.loops import KernelText
 from graphc.errors import CheckError, FeedError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
+from graphc.lower.rules import Leaf
 from graphc.lower.steps import Step, Storage, storage_of
-from graphc.memory import Assignment
+from graphc.memory import Assignment, total_size
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
@@ -119,8 +120,6 @@ class Program:
         self._lock = STATE_LOCK if graph.variables else threading.RLock()
 
     def _lay_out(self, bindings: Bindings) -> Layout:
-        from graphc.compiler import arguments
-
         sources = [k.compiled for k in self.kernels if k.compiled is not None]
         loaded = iter(native.load_kernels(sources))
         codes = {node: code for code, node in self._checks.items()}
@@ -129,7 +128,7 @@ class Program:
             if kernel.text is None:
                 launches.append(Launch(step, 0, ()))
                 continue
-            launches.append(Launch(step, next(loaded).address, arguments(kernel.text, bound, codes)))
+            launches.append(Launch(step, next(loaded).address, planning.arguments(kernel.text, bound, codes)))
         outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
         return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
 
@@ -186,7 +185,11 @@ class Program:
         arrays = []
         for k, dtype in enumerate(self._types):
             a = args[k]
-            if type(a) is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous or not a.flags.aligned:
+            if (
+                type(a) is not np.ndarray
+                or a.dtype != dtype
+                or not (a.flags.c_contiguous and a.flags.aligned)
+            ):
                 a = self._convert(k, a)
             arrays.append(a)
         plan = self._plans.get(tuple([a.shape for a in arrays]))
@@ -266,17 +269,21 @@ class Program:
             elif any(np.shares_memory(a, b) for b in (*arrays, *(g for g in given if g is not a))):
                 problem = problem or "an array that overlaps an input or another output"
         if problem:
-            raise FeedError(f"{self.name}: out does not fit", expected=expected, given=problem, where=caller())
+            what = f"{self.name}: out does not fit"
+            raise FeedError(what, expected=expected, given=problem, where=caller())
         return given
 
     # -- what is not native
-    def _call_back(self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+    def _call_back(
+        self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]
+    ) -> None:
         step = launch.step
         if step is None:
             return
         node = step.node
         operands = [
-            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes)) for i in node.inputs
+            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes))
+            for i in node.inputs
         ]
         value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
         target = self._value(step.writes[node], plan, arrays, results, node.type.concrete(plan.sizes))
@@ -303,12 +310,10 @@ class Program:
             return arrays[self.graph.inputs.index(lies.node)].reshape(shape)
         if lies in self._layout.output_storages:
             return results[self._layout.output_storages.index(lies)].reshape(shape)
-        if lies.node.payload is not None and hasattr(lies.node.payload, "array"):
+        if isinstance(lies.node.op.lowering, Leaf):
             leaf: Array = lies.node.payload.array
             return leaf.reshape(shape)
-        kind = storage.node.type
-        dtype = kind.items[storage.item].dtype if hasattr(kind, "items") else kind.dtype
-        return planning.view(plan, self._arena, lies, shape, dtype)
+        return planning.view(plan, self._arena, lies, shape, storage.type.dtype)
 
     def _fail(self, arrays: Sequence[Array], plan: Plan) -> None:
         """Raise the failed check, with the interpreter's words for what was wrong."""
@@ -338,7 +343,8 @@ class Program:
         return program_to_text(self)
 
     def __repr__(self) -> str:
-        return f"<Program {self.name!r}: {len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels>"
+        counts = f"{len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels"
+        return f"<Program {self.name!r}: {counts}>"
 
 
 @dataclass(frozen=True)
@@ -368,8 +374,6 @@ class MemoryReport:
     @classmethod
     def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
         """Describe a layout, with byte counts at a plan's sizes."""
-        from graphc.memory import total_size
-
         assignment = layout.assignment
         temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
         written = {s for launch in layout.launches if launch.step for s in launch.step.writes.values()}
@@ -386,20 +390,17 @@ class MemoryReport:
         )
 
     def __str__(self) -> str:
-        at = "" if self.sizes is None else " at " + (", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes")
         lines = [
             f"{len(self.temporaries)} temporaries, {self.reused} results in an operand's memory",
             f"variables updated in place: {', '.join(self.in_place) or 'none'}",
             f"variables updated by copy: {', '.join(self.committed) or 'none'}",
         ]
         if self.sizes is not None:
-            lines.append(f"arena {self.arena} bytes{at}; without sharing {self.unshared} bytes")
+            at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
+            lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
         return "\n".join(lines)
 
 
 def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
     nodes = dict.fromkeys(n for k in kernels if k.text is not None for n in k.text.checks)
     return {code: node for code, node in enumerate(nodes, 1)}
-
-
-__all__ = ["Kernel", "MemoryReport", "Program", "Scratch"]
