@@ -73,7 +73,7 @@ def compile(
     started = time.perf_counter()
     traced, rebuild = trace(fed, outputs, updates)
     first = Stage("trace", traced, time.perf_counter() - started, *_counts(traced))
-    stages = [first, *Pipeline(steps_for(optimize)).run(traced)]
+    stages = [first, *Pipeline(steps_for(optimize)).run(traced)[1:]]
     return build(stages, rebuild if outputs is not None else None, name)
 
 

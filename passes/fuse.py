@@ -9,7 +9,7 @@ from graphc.dims import Shape
 from graphc.ir import Attrs, Graph, Node
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.reads import Projection, Read, Reader, frame, is_view, own_axes
-from graphc.lower.region import Frame
+from graphc.lower.region import Frame, is_reduction
 from graphc.lower.rules import AxisReduce, Contract, Leaf, Map
 from graphc.lower.steps import FusedGraph
 from graphc.ops.fused import fuse_nodes
@@ -244,7 +244,7 @@ class _Fusion:
             axes = {a for a in merged.result_axes(node) if a is not None}
             if axes == full or (merged.reduced and axes == rows):
                 continue
-            if isinstance(node.op.lowering, AxisReduce) or self.leaves(node, merged):
+            if is_reduction(node) or self.leaves(node, merged):
                 return False
             if merged.reduced and axes & merged.reduced and axes != full:
                 # It would be neither hoisted into the row nor a full value.
@@ -269,14 +269,14 @@ class _Fusion:
             if current in seen:
                 continue
             seen.add(current)
-            if isinstance(current.op.lowering, AxisReduce):
+            if is_reduction(current):
                 return True
             stack.extend(i for i in (*current.inputs, *_view_sources(current, self.through)) if i in inside)
         return False
 
     def is_epilogue(self, merged: Cluster) -> bool:
         """Tell whether everything beside the contraction is elementwise over its result."""
-        if any(isinstance(n.op.lowering, AxisReduce) for n in merged.nodes):
+        if any(is_reduction(n) for n in merged.nodes):
             return False
         contractions = [n for n in merged.nodes if isinstance(n.op.lowering, Contract)]
         return len(contractions) == 1 and merged.space == contractions[0].type.shape

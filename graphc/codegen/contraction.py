@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc import dims
 from graphc.codegen import tile as tiles
-from graphc.codegen.emitter import Emitter, substitute
+from graphc.codegen.emitter import Emitter, step, substitute
 from graphc.codegen.loops import KernelText, Scratch, declare, finish, store_line
 from graphc.codegen.scalar import SHORT
 from graphc.dims import Dim, Shape
@@ -35,6 +35,8 @@ from graphc.types import INT64, is_float
 
 # Inner elements per chunk: a panel of rhs (chunk x strip) then stays in the L1 or L2 cache.
 CHUNK = 384
+# Column axes at least this long are packed in contiguous runs, shorter ones element by element.
+SHORTEST_RUN = 8
 
 
 def uses_tile(region: ContractionRegion) -> bool:
@@ -121,7 +123,9 @@ class _Plain(_Loops):
         short = SHORT[str(region.dtype)]
         emitter.line(f"{total} = {short}(0)")
         inner = self.open(region.inner, spec.inner)
-        emitter.line(f"{total} = {short}({total} + {emitter.text(region.lhs * region.rhs)})")
+        product = emitter.text(region.lhs * region.rhs)
+        for line in step("sum", region.dtype, total, "", product, "0"):
+            emitter.line(line)
         self.close(inner)
         emitter.name(expr.local(region.node, region.node.type.dtype), total)
         self.name_axes(self.result_axes())
@@ -145,6 +149,8 @@ class _Tiled(_Loops):
         self.rhs = self._direct(region.rhs, region.cols, spec.cols)
         if self.rhs is not None and self.rhs.flat(region.cols, spec.cols) != 1:
             self.rhs = None
+        last = spec.cols[-1]
+        self.runs = not isinstance(last, int) or last >= SHORTEST_RUN
         # The raw sum goes to the first result that can hold it.
         self.home = next((s for s in region.stores if s.node.type.dtype == region.dtype), None)
 
@@ -221,23 +227,51 @@ class _Tiled(_Loops):
         at = f"({row}) * {emitter.size(self.rest)} + {inside}" if axis.kind == "index" else inside
         start = emitter.fresh("o")
         emitter.line(f"{start} = ({at}) * {cols}")
+        if self.runs:
+            self.pack_runs(panel, start)
+        else:
+            self.pack_columns(panel, start)
+        if self.n != dims.floordiv(self.n, cols) * cols:
+            lane = emitter.fresh("j")
+            emitter.open(f"for {lane} in range({self.strip_width}, {cols}):")
+            emitter.line(f"{panel}[{start} + {lane}] = {self.short}(0.0)")
+            emitter.close()
+        self.close(opened)
+
+    def pack_columns(self, panel: str, start: str) -> None:
+        """Pack one inner position column by column, each column's axes read from tables."""
+        emitter, region = self.emitter, self.region
         lane = emitter.fresh("j")
         emitter.open(f"for {lane} in range({self.strip_width}):", _live(region.cols))
         self.columns(lane)
         emitter.line(f"{panel}[{start} + {lane}] = {emitter.text(region.rhs)}")
         emitter.close()
-        if self.n != dims.floordiv(self.n, cols) * cols:
-            emitter.open(f"for {lane} in range({self.strip_width}, {cols}):")
-            emitter.line(f"{panel}[{start} + {lane}] = {self.short}(0.0)")
-            emitter.close()
-        self.close(opened)
+
+    def pack_runs(self, panel: str, start: str) -> None:
+        """Pack one inner position in runs along the last column axis, where memory is contiguous."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        length = emitter.size(spec.cols[-1])
+        run, begin, low, high = (emitter.fresh(p) for p in "rbxx")
+        last = f"({self.strip} + {self.strip_width} + {length} - 1) // {length}"
+        emitter.open(f"for {run} in range({self.strip} // {length}, {last}):", _live(region.cols[:-1]))
+        self.unravel(run, region.cols[:-1], spec.cols[:-1])
+        emitter.line(f"{begin} = {run} * {length} - {self.strip}")
+        emitter.line(f"{low} = max(0, -{begin})")
+        emitter.line(f"{high} = min({length}, {self.strip_width} - {begin})")
+        inner = emitter.fresh("i")
+        emitter.open(f"for {inner} in range({low}, {high}):", _live(region.cols[-1:]))
+        for variable in _live(region.cols[-1:]):
+            emitter.name(variable, inner)
+        emitter.line(f"{panel}[{start} + {begin} + {inner}] = {emitter.text(region.rhs)}")
+        emitter.close()
+        emitter.close()
 
     def column_tables(self) -> None:
         """Divide the strip's flattened columns into their axes once, not once per inner element."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         live = _live(region.cols)
         self.tables: dict[Expr, str] = {}
-        if self.rhs is not None or len(live) < 2:
+        if self.rhs is not None or self.runs or len(live) < 2:
             return
         lane = emitter.fresh("j")
         emitter.open(f"for {lane} in range({self.strip_width}):", live)

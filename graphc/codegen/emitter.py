@@ -350,6 +350,7 @@ class Accumulator:
 
 
 _STEPS = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
+_ACCUMULATE = {"sum": "accumulate_sum", "prod": "accumulate_product"}
 _LOGICAL = {"any": "{a} = {a} | {v}", "all": "{a} = {a} & {v}"}
 
 
@@ -357,6 +358,8 @@ def step(kind: str, dtype: DType, value: str, position: str, text: str, flat: st
     """Return the statements by which a reduction takes in element `text`."""
     if kind in _LOGICAL:
         return [_LOGICAL[kind].format(a=value, v=text)]
+    if kind in _ACCUMULATE and dtype.kind == "f":
+        return [f"{value} = {_ACCUMULATE[kind]}({value}, {text})"]
     if kind in _STEPS:
         return [f"{value} = {scalar.render(_STEPS[kind], (value, text), dtype, dtype)}"]
     sign = ">" if kind == "argmax" else "<"

@@ -110,7 +110,8 @@ def frame_of(node: Node) -> Frame:
     if not isinstance(rule, AxisReduce):
         return Frame(node.type.shape, frozenset(), {node: tuple(range(node.type.ndim))})
     space: Shape = node.inputs[0].type.shape
-    return Frame(space, frozenset(node.attrs["axes"]), {node: tuple(range(len(space)))})
+    reduced = frozenset(node.attrs["axes"]) if is_reduction(node) else frozenset[int]()
+    return Frame(space, reduced, {node: tuple(range(len(space)))})
 
 
 def lower_region(nodes: Sequence[Node], outputs: Sequence[Node], frame: Frame) -> Region:
@@ -124,7 +125,7 @@ def lower_region(nodes: Sequence[Node], outputs: Sequence[Node], frame: Frame) -
     space, reduced = frame.space, frame.reduced
     indices = tuple(expr.index(f"i{a}") for a in range(len(space)))
     composer = Composer(frozenset(nodes), indices, frame)
-    reductions = composer.reductions([n for n in nodes if isinstance(n.op.lowering, AxisReduce)])
+    reductions = composer.reductions([n for n in nodes if is_reduction(n)])
     levels = {r.node: r.phase for r in reductions}
     stores = tuple(composer.store(n, levels) for n in outputs)
     return Region(space, indices, reduced, reductions, stores)
@@ -155,9 +156,24 @@ class Composer:
         if isinstance(rule, Alias):
             source = node.inputs[0]
             return self.value(source, reindex(index, node.type.shape, source.type.shape))
+        if isinstance(rule, AxisReduce) and not is_reduction(node):
+            return self._single(node, rule, index)
         if isinstance(rule, AxisReduce) and index == self.place(node):
             return expr.local(node, node.type.dtype)
         raise NotFusibleError(f"{node!r} is read away from its row")
+
+    def _single(self, node: Node, rule: AxisReduce, index: Index) -> Expr:
+        """Return the value of a reduction over axes of size 1: its only element, or position 0."""
+        if rule.kind.startswith("arg"):
+            return expr.ZERO
+        kept = iter(index)
+        at: list[Expr] = []
+        for axis in range(node.inputs[0].type.ndim):
+            gone = axis in node.attrs["axes"]
+            if not gone or node.attrs["keepdims"]:
+                position = next(kept)
+            at.append(expr.ZERO if gone else position)
+        return expr.cast(self.value(node.inputs[0], tuple(at)), node.type.dtype)
 
     def site(self, node: Node) -> Site:
         """Return the view that the node's lowering rule gets."""
@@ -207,6 +223,14 @@ def kept_axes(node: Node, axes: tuple[int | None, ...]) -> tuple[int | None, ...
     if node.attrs["keepdims"]:
         return tuple(None if k in reduced else a for k, a in enumerate(axes))
     return tuple(a for k, a in enumerate(axes) if k not in reduced)
+
+
+def is_reduction(node: Node) -> bool:
+    """Tell whether a node combines elements: a reduction over axes of size 1 does not."""
+    if not isinstance(node.op.lowering, AxisReduce):
+        return False
+    shape = node.inputs[0].type.shape
+    return any(shape[a] != 1 for a in node.attrs["axes"])
 
 
 def external(node: Node, index: Index) -> Expr:

@@ -122,6 +122,24 @@ def _selection(comparison: str) -> Any:
     return intrinsic(operation)
 
 
+def _accumulation(instruction: str) -> Any:
+    """A step of a running sum or product: LLVM may regroup it, and so run it in vector lanes.
+
+    Only accumulations carry this licence.  In ordinary arithmetic regrouping changes results
+    beyond rounding: ``(x - max) - log(sum)`` may not become ``x - (max + log(sum))``.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        first, second = arguments
+        result: ir.Value = getattr(builder, instruction)(first, second, flags=("reassoc", "nsz", "contract"))
+        return result
+
+    def operation(typing_context: Any, x: Any, y: Any) -> Any:
+        return _float_signature(None, (x, y)), generate
+
+    return intrinsic(operation)
+
+
 def _address() -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         pointer, offset = arguments
@@ -144,6 +162,8 @@ def _float_family() -> dict[str, Any]:
 
 INTRINSICS: dict[str, Any] = {
     "addr": _address(),
+    "accumulate_sum": _accumulation("fadd"),
+    "accumulate_product": _accumulation("fmul"),
     **{name: _bit_cast(*kinds) for name, kinds in _BIT_CASTS.items()},
     **{name: _selection(comparison) for name, comparison in _SELECTIONS.items()},
     **_float_family(),

@@ -25,10 +25,9 @@ from graphc.runtime.target import CompiledObject
 
 __all__ = ["assembly", "compile_kernel"]
 
-# NaN and Inf must propagate, hence neither nnan nor ninf.
-_KERNEL_FASTMATH = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
-# Device functions are written for exact rounding steps: only fusing multiply and add is allowed.
-_DEVICE_FASTMATH = frozenset({"contract"})
+# Only fusing multiply and add: NaN and Inf propagate, and no formula is regrouped. Accumulations
+# are regrouped by their own intrinsics (see `device_intrinsics`).
+_FASTMATH = frozenset({"contract"})
 _SCALAR_TYPES: dict[str, Any] = {
     "b1": np.bool_,
     "i8": np.int8,
@@ -55,7 +54,7 @@ def _device_function(function: FunctionType) -> FunctionType:
     namespace = {name: _resolve(name, function.__globals__) for name in _global_names(function.__code__)}
     clone = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
     numba_frontend.expose(
-        function, lambda kinds: numba_frontend.lower(clone, kinds, _DEVICE_FASTMATH, noalias=False)
+        function, lambda kinds: numba_frontend.lower(clone, kinds, _FASTMATH, noalias=False)
     )
     return function
 
@@ -182,7 +181,7 @@ def compile_kernel(source: KernelSource, symbol: str) -> CompiledObject:
     kernel = _kernel_function(source)
     argument_types = (*(_parameter_type(kind) for _, kind in source.params), types.int64, types.int64)
     try:
-        lowered = numba_frontend.lower(kernel, argument_types, _KERNEL_FASTMATH, noalias=True)
+        lowered = numba_frontend.lower(kernel, argument_types, _FASTMATH, noalias=True)
     except Exception as error:
         raise KernelError(f"kernel {source.name} does not compile: {error}\n{source.code}") from error
     module = llvm.parse_assembly(lowered.library.text + _entry_point(source, symbol, lowered.symbol))
