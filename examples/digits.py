@@ -1,6 +1,6 @@
 """A small dense network on real handwritten digits; needs the extra ``demo``.
 
-Shows: data with preprocessing and augmentation, layers, dropout, a schedule, saving.
+Shows: data with preprocessing, layers, dropout, a schedule, saving.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ def main(epochs: int) -> float:
     """Train; return the share of held-out digits that are recognized."""
     digits = data.load_digits()
     standardize = data.Standardize.fit(digits.train)
-    augment = data.Augmentation(shift=1)
     rng = np.random.default_rng(0)
     steps = -(-len(digits.train) // 64)
 
@@ -37,7 +36,7 @@ def main(epochs: int) -> float:
     for epoch in range(1, epochs + 1):
         losses = []
         for chosen in data.minibatches(len(digits.train), 64, rng):
-            pixels = standardize(augment(digits.train.pixels[chosen], rng))
+            pixels = standardize(digits.train.pixels[chosen])
             losses.append(train(pixels, digits.train.labels[chosen]))
         print(f"epoch {epoch}: loss {np.mean(losses):.4f}")
     return float((predict(standardize(digits.test.pixels)) == digits.test.labels).mean())
