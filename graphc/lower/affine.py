@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from graphc import dims
 from graphc.dims import Dim
 from graphc.lower.expr import ZERO, Expr
-from graphc.lower.rewrite import substitute
 from graphc.lower.region import walk
+from graphc.lower.rewrite import substitute
 from graphc.types import INT64
 
 
