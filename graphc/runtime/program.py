@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.loops import KernelText, Scratch
+from graphc.codegen.loops import KernelText
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
 from graphc.lower.steps import Step, Storage, storage_of
-from graphc.memory import Assignment
+from graphc.memory import Assignment, total_size
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
@@ -145,8 +145,6 @@ class Program:
         _programs.add(self)
 
     def _lay_out(self, bindings: Bindings) -> Layout:
-        from graphc.compiler import arguments
-
         sources = [k.compiled for k in self.kernels if k.compiled is not None]
         loaded = iter(native.load_kernels(sources))
         codes = {node: code for code, node in self._checks.items()}
@@ -155,7 +153,7 @@ class Program:
             if kernel.text is None:
                 launches.append(Launch(step, 0, ()))
                 continue
-            launches.append(Launch(step, next(loaded).address, arguments(kernel.text, bound, codes)))
+            launches.append(Launch(step, next(loaded).address, planning.arguments(kernel.text, bound, codes)))
         outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
         return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
 
@@ -393,8 +391,6 @@ class MemoryReport:
     @classmethod
     def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
         """Describe a layout, with byte counts at a plan's sizes."""
-        from graphc.memory import total_size
-
         assignment = layout.assignment
         temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
         written = {s for launch in layout.launches if launch.step for s in launch.step.writes.values()}
@@ -423,7 +419,7 @@ class MemoryReport:
 
 
 def _as_array(value: Any, node: Node) -> Array:
-    """Return a feed as an array; Python numbers and lists take the placeholder's dtype if it holds their kind."""
+    """Return a feed as an array; Python numbers and lists take a dtype that holds their kind."""
     weak = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
     dtype = node.type.dtype
     try:
@@ -435,7 +431,9 @@ def _as_array(value: Any, node: Node) -> Array:
             return np.asarray(value, dtype)
     except (ValueError, OverflowError, FloatingPointError) as error:
         raise FeedError(
-            f"feed of placeholder {node.name!r} is no {dtype} array", expected=str(node.type), given=str(error)
+            f"feed of placeholder {node.name!r} is no {dtype} array",
+            expected=str(node.type),
+            given=str(error),
         ) from None
 
 
@@ -462,4 +460,4 @@ def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
     return {code: node for code, node in enumerate(nodes, 1)}
 
 
-__all__ = ["Kernel", "MemoryReport", "Program", "Scratch"]
+__all__ = ["Kernel", "MemoryReport", "Program"]
