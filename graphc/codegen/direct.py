@@ -165,6 +165,7 @@ class Direct(TiledLoops):
         return dims.product(self.shape[axis + 1 :])
 
     def write(self) -> None:
+        """Write the kernel's body."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         self.fill_offsets()
         hoisted = self.lhs is None and not mentions(region.lhs, region.batch)
@@ -233,7 +234,7 @@ class Direct(TiledLoops):
         return name
 
     def padded_index(self, a: int, low: str, limit: Dim) -> tuple[str, tuple[str, list[str]]]:
-        """Open the loop over one axis of the padded copy; return its index, and the source's with its tests."""
+        """Open the loop over an axis of the padded copy; return its index, the source's and its tests."""
         emitter = self.emitter
         index, at = emitter.fresh("i"), emitter.fresh("x")
         emitter.open(f"for {index} in range({emitter.size(self.shape[a])}):")
@@ -280,6 +281,7 @@ class Direct(TiledLoops):
         emitter.close()
 
     def tiles(self, sums: str, base: str, width: str) -> None:
+        """Write the tiles of one block of `width` columns that begin at `base`, into `sums`."""
         emitter, rows, cols = self.emitter, self.tile.rows, self.tile.cols
         k, strip, w, m, h = (emitter.fresh(p) for p in "fnwmh")
         taken = emitter.fresh("c")

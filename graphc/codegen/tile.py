@@ -42,7 +42,7 @@ class Tile:
         return self.vectors * self.lanes
 
     def name(self, form: str) -> str:
-        """Return the name of the tile in kernel code: form ``full`` or ``edge``, or these with ``_indirect``."""
+        """Return its name in kernel code; `form` is ``full`` or ``edge``, or these with ``_indirect``."""
         return f"tile_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}_{form}"
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from graphc import dims
 from graphc.dims import Dim
 from graphc.lower.expr import ZERO, Expr
-from graphc.lower.rewrite import substitute
 from graphc.lower.region import walk
+from graphc.lower.rewrite import substitute
 from graphc.types import INT64
 
 
