@@ -6,8 +6,7 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ from graphc.types import DType
 Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
-# An array's address, several times faster than from its array interface, but only of memory that may be written.
+# An array's address, several times faster than from its array interface, but only of writeable memory.
 _addressof, _window = ctypes.addressof, (ctypes.c_char * 0).from_buffer
 # Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
 _KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
@@ -90,7 +89,9 @@ def _after_fork() -> None:
 
 # A fork waits until no program is changing variables; stateless ones just start afresh in the child.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork)
+    os.register_at_fork(
+        before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
+    )
 
 Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
 
@@ -244,26 +245,26 @@ class Program:
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
         node = self.graph.inputs[k]
-        with self._naming():
-            interpreter.check_feed(node, found := _as_array(value, node))
+        try:
+            found = _as_array(value, node)
+            interpreter.check_feed(node, found)
+        except FeedError as error:
+            raise self._named(error) from None
         return np.require(found, requirements=["C", "A"])
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Let errors about feeds name the program and the line that calls it."""
-        try:
-            yield
-        except FeedError as error:
-            raise FeedError(
-                f"{self.name}: {error.what}", expected=error.expected, given=error.given, where=caller()
-            ) from None
+    def _named(self, error: FeedError) -> FeedError:
+        """Return an error about a feed with the program's name and the line that calls it."""
+        what = f"{self.name}: {error.what}"
+        return FeedError(what, expected=error.expected, given=error.given, where=caller())
 
     def _plan(self, arrays: Sequence[Array]) -> Plan:
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        with self._naming():
+        try:
             for node, array in fed.items():
                 interpreter.check_feed(node, array)
             sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        except FeedError as error:
+            raise self._named(error) from None
         plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
