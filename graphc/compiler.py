@@ -176,7 +176,7 @@ def _bindings(step: Step) -> dict[object, Storage]:
 def _commit(variable: Node, storage: Storage) -> tuple[KernelText, dict[object, Storage]]:
     """Write the kernel that copies a finished value into its variable."""
     copied = copy_of(variable)
-    text = loops.generate(lower_region((copied,), (copied,)), {})
+    text = loops.generate(lower_region((copied,), (copied,), frame_of(copied)), {})
     return text, {variable: storage, ("out", copied): Storage(variable)}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from graphc import interpreter
 from graphc.codegen.loops import KernelText, Scratch
 from graphc.errors import CheckError, FeedError, caller
-from graphc.ir import Graph, Node, topological
+from graphc.ir import Graph, Node
 from graphc.leaves import STATE_LOCK
 from graphc.lower.steps import Step, Storage, storage_of
 from graphc.memory import Assignment
@@ -315,9 +315,8 @@ class Program:
         node = self._checks[self._status.value]
         self._status.value = 0
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        for stage in reversed(self.stages):
-            if node in stage.graph.nodes:
-                interpreter.run_nodes(topological([node]), fed, plan.sizes)
+        # The whole graph: a fused node hides the failed one, and no variable has changed yet.
+        interpreter.run_nodes(self.graph.nodes, fed, plan.sizes)
         raise CheckError(f"{node.op.name}: a run-time check failed", where=node.where)
 
     # -- looking
