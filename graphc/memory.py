@@ -218,9 +218,7 @@ def _measure_lifetimes(graph: Graph, result: Assignment) -> None:
 
 def byte_size(storage: Storage) -> Dim:
     """Return the size of a storage in bytes."""
-    kind = storage.node.type
-    item = kind.items[storage.item] if hasattr(kind, "items") else kind
-    return item.size * item.dtype.itemsize
+    return storage.type.size * storage.type.dtype.itemsize
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,10 @@ class _Fusion:
         """Tell whether consumers read through the node; values that leave the kernels are computed."""
         known = self.view_memo.get(node)
         if known is None:
+            users = self.graph.users[node]
+            kinds = (Map, AxisReduce, Contract)
             inside = node not in self.roots and all(
-                isinstance(u.op.lowering, (Map, AxisReduce, Contract)) or is_view(u) for u in self.graph.users[node]
+                isinstance(u.op.lowering, kinds) or is_view(u) for u in users
             )
             known = self.view_memo[node] = inside and is_view(node)
         return known
@@ -114,10 +116,9 @@ class _Fusion:
         shape = frame(node)
         axes: Projection = tuple(None if d == 1 else a for a, d in enumerate(shape))
         rule = node.op.lowering
-        reduced = frozenset(a for a in node.attrs["axes"] if shape[a] != 1) if isinstance(rule, AxisReduce) else None
-        cluster = Cluster(
-            [node], shape, reduced or frozenset(), {node: axes}, position, isinstance(rule, Contract)
-        )
+        gone = node.attrs["axes"] if isinstance(rule, AxisReduce) else ()
+        reduced = frozenset(a for a in gone if shape[a] != 1)
+        cluster = Cluster([node], shape, reduced, {node: axes}, position, isinstance(rule, Contract))
         cluster.reads = [(node, r) for r in reads]
         self.cluster[node] = cluster
         for read in reads:
@@ -206,9 +207,7 @@ class _Fusion:
         nodes = sorted(places, key=self.order.__getitem__)
         inside = set(nodes)
         reads = [(n, r) for n, r in (*producer.reads, *consumer.reads) if r.source not in inside]
-        return Cluster(
-            nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction, reads
-        )
+        return Cluster(nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction, reads)
 
     def axis_pairs(self, producer: Cluster, consumer: Cluster) -> dict[int, int] | None:
         """Match axes of the two spaces by what the consumer reads; None if a read is irregular."""
@@ -249,20 +248,21 @@ class _Fusion:
                 continue
             if is_reduction(node) or self.leaves(node, merged):
                 return False
-            if merged.reduced and axes & merged.reduced and axes != full:
-                # It would be neither hoisted into the row nor a full value.
-                if node.op.cost > self.options.recompute:
-                    return False
+            # Such a value would be neither hoisted into the row nor a full value.
+            between = merged.reduced and axes & merged.reduced and axes != full
+            if between and node.op.cost > self.options.recompute:
+                return False
         if merged.contraction and (merged.reduced or not self.is_epilogue(merged)):
             return False
         # A total over everything, then a second trip through the data: nothing is saved.
-        if merged.reduced and not rows and any(
-            self.leaves(n, merged) and {a for a in merged.result_axes(n) if a is not None} & merged.reduced
-            and self.after_reduction(n, merged)
-            for n in merged.nodes
-        ):
+        if merged.reduced and not rows and any(self.second_trip(n, merged) for n in merged.nodes):
             return False
         return len({r.source for _, r in merged.reads}) <= self.options.max_operands
+
+    def second_trip(self, node: Node, merged: Cluster) -> bool:
+        """Tell whether a value is stored along the reduced axes after a reduction has finished."""
+        stored = self.leaves(node, merged) and any(a in merged.reduced for a in merged.result_axes(node))
+        return stored and self.after_reduction(node, merged)
 
     def after_reduction(self, node: Node, cluster: Cluster) -> bool:
         inside = set(cluster.nodes)
@@ -286,7 +286,8 @@ class _Fusion:
 
     def leaves(self, node: Node, cluster: Cluster) -> bool:
         """Tell whether a value is needed outside the cluster."""
-        return any(r is None or self.cluster.get(r) is None or r not in cluster.places for r in self.readers[node])
+        readers = self.readers[node]
+        return any(r is None or r not in self.cluster or r not in cluster.places for r in readers)
 
     def affordable(self, producer: Cluster, merged: Cluster) -> bool:
         """Tell whether values narrower than the space are cheap to compute again along its inner axis."""
@@ -350,7 +351,9 @@ class _Fusion:
             self.emit(root, grouped, done, new)
         return self.graph.rewired({old: n for old, n in new.items() if old is not n})
 
-    def emit(self, root: Node, grouped: dict[Node, Cluster], done: set[Cluster], new: dict[Node, Node]) -> None:
+    def emit(
+        self, root: Node, grouped: dict[Node, Cluster], done: set[Cluster], new: dict[Node, Node]
+    ) -> None:
         """Build the image of `root` after that of everything it needs, without recursion."""
         stack: list[Node] = [root]
         while stack:
@@ -383,7 +386,8 @@ class _Fusion:
     def replace(self, cluster: Cluster, new: dict[Node, Node]) -> None:
         operands = self.operands(cluster)
         inner: dict[Node, Node] = {
-            n: Node(PLACEHOLDER, (), Attrs(), n.type, n.name or f"in{k}", n.where) for k, n in enumerate(operands)
+            n: Node(PLACEHOLDER, (), Attrs(), n.type, n.name or f"in{k}", n.where)
+            for k, n in enumerate(operands)
         }
         feeds = tuple(inner[n] for n in operands)
         views = {v for n in cluster.nodes for v in self.through[n]}

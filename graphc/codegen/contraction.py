@@ -20,23 +20,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc import dims
-from graphc.codegen import tile as tiles
-from graphc.codegen.emitter import Emitter, step, substitute
+from graphc.codegen import direct
+from graphc.codegen.contraction_loops import Loops, TiledLoops, live, mentions, static, strided_in
+from graphc.codegen.emitter import Emitter, step
 from graphc.codegen.loops import KernelText, Scratch, declare, finish, store_line
 from graphc.codegen.scalar import SHORT
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
-from graphc.lower.affine import Strided, strided
+from graphc.lower.affine import Strided, Window, window
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
-from graphc.lower.region import reindex, walk
+from graphc.lower.rewrite import substitute
 from graphc.lower.rules import Index
 from graphc.types import INT64, is_float
 
 # Inner elements per chunk: a panel of rhs (chunk x strip) then stays in the L1 or L2 cache.
-CHUNK = 384
+CHUNK = 512
 # Column axes at least this long are packed in contiguous runs, shorter ones element by element.
-SHORTEST_RUN = 8
+SHORTEST_RUN = 64
 
 
 def uses_tile(region: ContractionRegion) -> bool:
@@ -49,69 +50,18 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
     emitter = Emitter()
     values = [region.lhs, region.rhs, *(s.value for s in region.stores)]
     declare(emitter, values, region.stores, aliases)
-    writer = _Tiled(emitter, region, width) if uses_tile(region) else _Plain(emitter, region)
-    writer.write()
+    if not uses_tile(region):
+        _Plain(emitter, region).write()
+        return finish(emitter)
+    walked = direct.find(region)
+    if walked is not None:
+        direct.Direct(emitter, region, walked, width).write()
+    else:
+        _Tiled(emitter, region, width).write()
     return finish(emitter)
 
 
-class _Loops:
-    """What both schedules share: loops over groups of axes."""
-
-    def __init__(self, emitter: Emitter, region: ContractionRegion) -> None:
-        self.emitter = emitter
-        self.region = region
-
-    def open(self, variables: Index, extents: Shape) -> int:
-        """Open a loop per axis that has more than one element; returns how many."""
-        count = 0
-        for variable, extent in zip(variables, extents, strict=True):
-            if variable.kind == "index":
-                name = self.emitter.fresh("i")
-                self.emitter.open(f"for {name} in range({self.emitter.size(extent)}):", [variable])
-                self.emitter.name(variable, name)
-                count += 1
-        return count
-
-    def close(self, count: int) -> None:
-        for _ in range(count):
-            self.emitter.close()
-
-    def flat(self, variables: Index, extents: Shape) -> str:
-        """Return the flattened position of a group as text."""
-        text = ""
-        for variable, extent in zip(variables, extents, strict=True):
-            if variable.kind != "index":
-                continue
-            term = self.emitter.operand(variable)
-            text = term if not text else f"({text}) * {self.emitter.size(extent)} + {term}"
-        return text or "0"
-
-    def unravel(self, name: str, variables: Index, extents: Shape) -> None:
-        """Name the variables of a group by dividing its flattened position `name`."""
-        live = [(v, d) for v, d in zip(variables, extents, strict=True) if v.kind == "index"]
-        for k, (variable, extent) in enumerate(live):
-            stride = dims.product(tuple(d for _, d in live[k + 1 :]))
-            text = name if stride == 1 else f"{name} // {self.emitter.size(stride)}"
-            text = text if k == 0 else f"({text}) % {self.emitter.size(extent)}"
-            axis = self.emitter.fresh("x")
-            self.emitter.line(f"{axis} = {text}")
-            self.emitter.name(variable, axis)
-
-    def result_axes(self) -> dict[Expr, Expr]:
-        """Return each axis variable of the result in terms of the groups' variables."""
-        region, spec = self.region, self.region.shape
-        shape = region.node.type.shape
-        groups = (*region.batch, *region.rows, *region.cols)
-        at = reindex(groups, (*spec.batch, *spec.rows, *spec.cols), shape)
-        return {expr.index(f"i{a}"): e for a, e in enumerate(at)}
-
-    def name_axes(self, axes: Mapping[Expr, Expr]) -> None:
-        """Name the result's axis variables in the innermost scope."""
-        for axis, e in axes.items():
-            self.emitter.name(axis, self.emitter.text(e))
-
-
-class _Plain(_Loops):
+class _Plain(Loops):
     """A sum per element: integers, and results of one column."""
 
     def write(self) -> None:
@@ -134,17 +84,15 @@ class _Plain(_Loops):
         self.close(count)
 
 
-class _Tiled(_Loops):
+class _Tiled(TiledLoops):
     """Blocks around a register tile."""
 
     def __init__(self, emitter: Emitter, region: ContractionRegion, width: int) -> None:
-        super().__init__(emitter, region)
+        super().__init__(emitter, region, static(region.extent("cols")), width)
         spec = region.shape
-        self.short = SHORT[str(region.dtype)]
-        self.m, self.n, self.k = region.extent("rows"), region.extent("cols"), region.extent("inner")
-        self.tile = tiles.choose(self.short, _static(self.m), _static(self.n), width)
         self.split = _split(spec.inner)
         self.rest = dims.product(spec.inner[self.split + 1 :])
+        self.chunk = _chunk(spec.inner[self.split], self.rest)
         self.lhs = self._direct(region.lhs, region.rows, spec.rows)
         self.rhs = self._direct(region.rhs, region.cols, spec.cols)
         if self.rhs is not None and self.rhs.flat(region.cols, spec.cols) != 1:
@@ -155,17 +103,13 @@ class _Tiled(_Loops):
         self.home = next((s for s in region.stores if s.node.type.dtype == region.dtype), None)
 
     def _direct(self, e: Expr, variables: Index, extents: Shape) -> Strided | None:
-        found = strided(e)
-        spec, region = self.region.shape, self.region
-        if found is None or found.flat(variables, extents) is None:
-            return None
-        inner = found.flat(region.inner[self.split :], spec.inner[self.split :])
-        return None if inner is None else found
+        inner, sizes = self.region.inner[self.split :], self.region.shape.inner[self.split :]
+        return strided_in(e, variables, extents, inner, sizes)
 
     def write(self) -> None:
         region, emitter, spec = self.region, self.emitter, self.region.shape
         self.sum_buffer()
-        hoisted = self.lhs is None and not _mentions(region.lhs, region.batch)
+        hoisted = self.lhs is None and not mentions(region.lhs, region.batch)
         if hoisted:
             self.pack_lhs()
         batches = self.open(region.batch, spec.batch)
@@ -188,29 +132,11 @@ class _Tiled(_Loops):
         self.sums = emitter.buffer(Scratch(count, self.region.dtype), (count,), self.region.dtype).name
 
     # -- packing
-    def pack_lhs(self) -> None:
-        """Copy lhs into panels of the tile's height, each ordered by inner position."""
-        emitter, region, spec = self.emitter, self.region, self.region.shape
-        rows = self.tile.rows
-        panels = dims.floordiv(self.m + (rows - 1), rows)
-        count = panels * self.k * rows
-        self.lhs_panel = emitter.buffer(Scratch(count, region.dtype), (count,), region.dtype).name
-        m = emitter.fresh("m")
-        emitter.open(f"for {m} in range({emitter.size(self.m)}):")
-        self.unravel(m, region.rows, spec.rows)
-        start = emitter.fresh("o")
-        emitter.line(f"{start} = ({m} // {rows}) * {emitter.size(self.k * rows)} + {m} % {rows}")
-        loops = self.open(region.inner, spec.inner)
-        text = emitter.text(region.lhs)
-        emitter.line(f"{self.lhs_panel}[{start} + ({self.flat(region.inner, spec.inner)}) * {rows}] = {text}")
-        self.close(loops)
-        emitter.close()
-
     def pack_rhs(self, first: str, taken: str) -> None:
         """Copy a chunk of rhs into rows as long as the strip, padded with zeros."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         cols = self.tile.cols
-        limit = _chunk(self.rest) * self.rest * cols
+        limit = self.chunk * self.rest * cols
         panel = emitter.buffer(Scratch(limit, region.dtype), (limit,), region.dtype).name
         self.rhs_panel = panel
         axis, rest = region.inner[self.split], region.inner[self.split + 1 :]
@@ -242,7 +168,7 @@ class _Tiled(_Loops):
         """Pack one inner position column by column, each column's axes read from tables."""
         emitter, region = self.emitter, self.region
         lane = emitter.fresh("j")
-        emitter.open(f"for {lane} in range({self.strip_width}):", _live(region.cols))
+        emitter.open(f"for {lane} in range({self.strip_width}):", live(region.cols))
         self.columns(lane)
         emitter.line(f"{panel}[{start} + {lane}] = {emitter.text(region.rhs)}")
         emitter.close()
@@ -253,32 +179,55 @@ class _Tiled(_Loops):
         length = emitter.size(spec.cols[-1])
         run, begin, low, high = (emitter.fresh(p) for p in "rbxx")
         last = f"({self.strip} + {self.strip_width} + {length} - 1) // {length}"
-        emitter.open(f"for {run} in range({self.strip} // {length}, {last}):", _live(region.cols[:-1]))
+        emitter.open(f"for {run} in range({self.strip} // {length}, {last}):", live(region.cols[:-1]))
         self.unravel(run, region.cols[:-1], spec.cols[:-1])
         emitter.line(f"{begin} = {run} * {length} - {self.strip}")
         emitter.line(f"{low} = max(0, -{begin})")
         emitter.line(f"{high} = min({length}, {self.strip_width} - {begin})")
+        axes = live(region.cols[-1:])
+        inside = window(region.rhs, axes[0]) if axes else None
+        opened = 0
+        if inside is not None and inside.outside.kind == "const":
+            opened = self.narrow(inside, panel, f"{start} + {begin}", (low, high))
         inner = emitter.fresh("i")
-        emitter.open(f"for {inner} in range({low}, {high}):", _live(region.cols[-1:]))
-        for variable in _live(region.cols[-1:]):
+        emitter.open(f"for {inner} in range({low}, {high}):", axes)
+        for variable in axes:
             emitter.name(variable, inner)
-        emitter.line(f"{panel}[{start} + {begin} + {inner}] = {emitter.text(region.rhs)}")
+        value = inside.inside if opened and inside is not None else region.rhs
+        emitter.line(f"{panel}[{start} + {begin} + {inner}] = {emitter.text(value)}")
+        self.close(opened + 2)
+
+    def narrow(self, inside: Window, panel: str, start: str, span: tuple[str, str]) -> int:
+        """Fill the run with the guard's other value and shrink it to where the guard holds.
+
+        The inner loop then has no branch, and vectorizes.
+        """
+        emitter, (low, high) = self.emitter, span
+        fill = emitter.fresh("i")
+        emitter.open(f"for {fill} in range({low}, {high}):")
+        emitter.line(f"{panel}[{start} + {fill}] = {emitter.text(inside.outside)}")
         emitter.close()
-        emitter.close()
+        for bound in inside.lower:
+            emitter.line(f"{low} = max({low}, {emitter.text(bound)})")
+        for bound in inside.upper:
+            emitter.line(f"{high} = min({high}, {emitter.text(bound)})")
+        tests = [emitter.text(c) for c in inside.conditions] or ["True"]
+        emitter.open(f"if {' and '.join(tests)}:", conditional=True)
+        return 1
 
     def column_tables(self) -> None:
         """Divide the strip's flattened columns into their axes once, not once per inner element."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
-        live = _live(region.cols)
+        axes = live(region.cols)
         self.tables: dict[Expr, str] = {}
-        if self.rhs is not None or self.runs or len(live) < 2:
+        if self.rhs is not None or self.runs or len(axes) < 2:
             return
         lane = emitter.fresh("j")
-        emitter.open(f"for {lane} in range({self.strip_width}):", live)
+        emitter.open(f"for {lane} in range({self.strip_width}):", axes)
         name = emitter.fresh("x")
         emitter.line(f"{name} = {self.strip} + {lane}")
         self.unravel(name, region.cols, spec.cols)
-        for variable in live:
+        for variable in axes:
             table = emitter.buffer(Scratch(self.tile.cols, INT64), (self.tile.cols,), INT64).name
             self.tables[variable] = table
             emitter.line(f"{table}[{lane}] = {emitter.operand(variable)}")
@@ -329,12 +278,13 @@ class _Tiled(_Loops):
         opened = self.open(around, outer)
         axis, extent = region.inner[self.split], spec.inner[self.split]
         first, taken = emitter.fresh("f"), emitter.fresh("c")
-        size, chunk = emitter.size(extent), _chunk(self.rest)
+        size, chunk = emitter.size(extent), self.chunk
         emitter.open(f"for {first} in range(0, {size}, {chunk}):", [axis] if axis.kind == "index" else [])
         emitter.line(f"{taken} = min({chunk}, {size} - {first})")
         if self.rhs is None:
             self.pack_rhs(first, taken)
-        started = " or ".join([f"{first} > 0", *(f"{emitter.operand(v)} > 0" for v in around if v.kind == "index")])
+        positions = [first, *(emitter.operand(v) for v in around if v.kind == "index")]
+        started = " or ".join(f"{p} > 0" for p in positions)
         add = emitter.fresh("u")
         emitter.line(f"{add} = 1 if {started} else 0")
         self.blocks(first, taken, add)
@@ -381,7 +331,8 @@ class _Tiled(_Loops):
         rows = self.tile.rows
         if self.lhs is None:
             before = self.flat(region.inner[: self.split], spec.inner[: self.split])
-            chunk = f"(({before}) * {emitter.size(spec.inner[self.split])} + {first}) * {emitter.size(self.rest)}"
+            split, rest = emitter.size(spec.inner[self.split]), emitter.size(self.rest)
+            chunk = f"(({before}) * {split} + {first}) * {rest}"
             panel = f"({m} // {rows}) * {emitter.size(self.k * rows)}"
             return f"addr({self.lhs_panel}, {panel} + ({chunk}) * {rows})", "1", str(rows)
         row_stride = self.lhs.flat(region.rows, spec.rows)
@@ -422,13 +373,13 @@ class _Tiled(_Loops):
         if len(region.stores) == 1 and region.stores[0].value is local:
             return
         axes = self.result_axes()
-        cols = {axis: e for axis, e in axes.items() if _mentions(e, region.cols)}
+        cols = {axis: e for axis, e in axes.items() if mentions(e, region.cols)}
         rows = {axis: e for axis, e in axes.items() if axis not in cols}
         m, j = emitter.fresh("m"), emitter.fresh("j")
-        emitter.open(f"for {m} in range({emitter.size(self.m)}):", [*_live(region.rows), *rows])
+        emitter.open(f"for {m} in range({emitter.size(self.m)}):", [*live(region.rows), *rows])
         self.unravel(m, region.rows, spec.rows)
         self.name_axes(rows)
-        emitter.open(f"for {j} in range({self.strip_width}):", [*_live(region.cols), *cols])
+        emitter.open(f"for {j} in range({self.strip_width}):", [*live(region.cols), *cols])
         flat = emitter.fresh("x")
         emitter.line(f"{flat} = {self.strip} + {j}")
         self.unravel(flat, region.cols, spec.cols)
@@ -437,27 +388,21 @@ class _Tiled(_Loops):
         emitter.line(f"{place} = {self.base} + {m} * {emitter.size(self.n)} + {flat}")
         total = emitter.fresh("t")
         emitter.line(f"{total} = {self.sums}[{place}]")
-        emitter.name(local, total)
-        values = [(emitter.buffers["out", s.node], emitter.text(s.value)) for s in region.stores]
-        for buffer, text in values:
-            value = f"u8({text})" if str(buffer.dtype) == "bool" else text
-            emitter.line(f"{buffer.name}[{place}] = {value}")
+        self.store_results(total, place)
         emitter.close()
         emitter.close()
 
 
-def _live(variables: Index) -> list[Expr]:
-    """Return the variables that a loop gives values to: those of axes longer than 1."""
-    return [v for v in variables if v.kind == "index"]
 
 
-def _static(d: Dim) -> int | None:
-    return d if isinstance(d, int) else None
-
-
-def _chunk(rest: Dim) -> int:
-    """Return how many steps of the chunked axis make one chunk."""
-    return max(1, CHUNK // rest) if isinstance(rest, int) and rest else 1 if rest else CHUNK
+def _chunk(extent: Dim, rest: Dim) -> int:
+    """Return how many steps of the chunked axis make one chunk; chunks are evenly long."""
+    if not isinstance(rest, int):
+        return 1
+    limit = max(1, CHUNK // max(rest, 1))
+    if not isinstance(extent, int) or extent <= limit:
+        return limit
+    return -(-extent // -(-extent // limit))
 
 
 def _split(inner: Shape) -> int:
@@ -471,8 +416,3 @@ def _split(inner: Shape) -> int:
         rest = wider
         axis -= 1
     return max(axis, 0)
-
-
-def _mentions(e: Expr, variables: Index) -> bool:
-    wanted = set(_live(variables))
-    return any(x in wanted for x in walk([e]))

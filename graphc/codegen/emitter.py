@@ -11,13 +11,16 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc import dims
+import numpy as np
+
 from graphc.codegen import scalar
 from graphc.dims import Dim
+from graphc.errors import KernelError
 from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
-from graphc.types import BOOL, INT64, DType
+from graphc.lower.rewrite import substitute
+from graphc.types import BOOL, DType
 
 # Windows up to this many elements are unrolled: pooling becomes straight-line vector code.
 UNROLL = 16
@@ -169,7 +172,7 @@ class Emitter:
         home = self._home(e)
         texts = {"load": self._load_text, "cast": self._cast_text, "call": self._call_text}
         if e.kind not in texts:
-            raise KeyError(f"{e!r} is used outside the loop that defines it")
+            raise KernelError(f"{e!r} is used outside the loop that defines it")
         name = self.fresh()
         home.lines.append("    " * home.depth + f"{name} = {texts[e.kind](e)}")
         home.names[e] = name
@@ -214,11 +217,12 @@ class Emitter:
         if axis + 1 < len(index):
             joined = self.merged.get((index[axis], index[axis + 1]))
             if joined is not None:
-                rest = self._axis_pair(buffer, index, axis, joined)
-                return rest
+                return self._axis_pair(buffer, index, axis, joined)
         return buffer.shape[axis], index[axis], 1
 
-    def _axis_pair(self, buffer: Buffer, index: Sequence[Expr], axis: int, joined: Expr) -> tuple[Dim, Expr, int]:
+    def _axis_pair(
+        self, buffer: Buffer, index: Sequence[Expr], axis: int, joined: Expr
+    ) -> tuple[Dim, Expr, int]:
         size: Dim = buffer.shape[axis] * buffer.shape[axis + 1]
         taken = 2
         while axis + taken < len(index) and (joined, index[axis + taken]) in self.merged:
@@ -373,8 +377,6 @@ def step(kind: str, dtype: DType, value: str, position: str, text: str, flat: st
 
 def initial(kind: str, dtype: DType) -> object:
     """Return the neutral element of a reduction."""
-    import numpy as np
-
     if kind in INIT:
         return INIT[kind]
     high = kind in ("min", "argmin")
@@ -384,50 +386,3 @@ def initial(kind: str, dtype: DType) -> object:
         return float("inf") if high else float("-inf")
     info = np.iinfo(dtype)
     return info.max if high else info.min
-
-
-def substitute(e: Expr, values: Mapping[Expr, Expr], memo: dict[Expr, Expr] | None = None) -> Expr:
-    """Replace sub-expressions, refolding index arithmetic on the way."""
-    memo = {} if memo is None else memo
-    if e in values:
-        return values[e]
-    if not e.args:
-        return e
-    if e not in memo:
-        args = tuple(substitute(a, values, memo) for a in e.args)
-        memo[e] = e if args == e.args else rebuild(e, args)
-    return memo[e]
-
-
-_FOLDING = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "floordiv": lambda a, b: a // b,
-    "mod": lambda a, b: a % b,
-}
-
-
-def rebuild(e: Expr, args: tuple[Expr, ...]) -> Expr:
-    """Return `e` over other operands, simplified as if it had been built from them."""
-    if e.kind == "call" and e.dtype == INT64 and e.data in _FOLDING:
-        return _FOLDING[e.data](*args)
-    if e.kind == "call" and e.data in ("lt", "le", "gt", "ge", "eq", "ne"):
-        return expr.compare(e.data, *args)
-    if e.kind == "call" and e.data == "and":
-        return args[0] & args[1]
-    if e.kind == "call" and e.data == "or":
-        return args[0] | args[1]
-    if e.kind == "guard":
-        return expr.guard(*args)
-    if e.kind == "call" and e.data == "where":
-        return expr.where(*args)
-    if e.kind == "cast":
-        return expr.cast(args[0], e.dtype)
-    return Expr(e.kind, args, e.dtype, e.data)
-
-
-def product_text(emitter: Emitter, shape: Sequence[Dim]) -> str:
-    """Return the number of elements of `shape` as text."""
-    return emitter.size(dims.product(tuple(shape)))
-

@@ -6,6 +6,8 @@
 ``edge`` form reads only `rows` rows and `cols` columns, by clamped addresses and masks.
 
 Strides are in elements; `b` and `c` are contiguous along columns; `a` has any strides.
+In the ``indirect`` forms `b_k` points to the offset of each step's row of `b`: a convolution
+walks its input so, with nothing packed.
 The scheme is the outer-product micro-kernel of Goto and van de Geijn, "Anatomy of
 High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008.
 """
@@ -19,7 +21,7 @@ from typing import Any
 
 from llvmlite import ir
 
-_NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)")
+_NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)(_indirect)?")
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
 _I1 = ir.IntType(1)
@@ -40,7 +42,7 @@ class Tile:
         return self.vectors * self.lanes
 
     def name(self, form: str) -> str:
-        """Return the name of the tile in kernel code, in form ``full`` or ``edge``."""
+        """Return the name of the tile in kernel code: form ``full`` or ``edge``, or these with ``_indirect``."""
         return f"tile_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}_{form}"
 
 
@@ -50,11 +52,11 @@ def intrinsic(name: str) -> Any:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    dtype, rows, vectors, lanes, form = match.groups()
-    return _make(Tile(dtype, int(rows), int(vectors), int(lanes)), form == "edge")
+    dtype, rows, vectors, lanes, form, indirect = match.groups()
+    return _make(Tile(dtype, int(rows), int(vectors), int(lanes)), form == "edge", indirect is not None)
 
 
-def _make(tile: Tile, edge: bool) -> Any:
+def _make(tile: Tile, edge: bool, indirect: bool) -> Any:
     from numba.core import types
     from numba.extending import intrinsic as numba_intrinsic
 
@@ -62,7 +64,7 @@ def _make(tile: Tile, edge: bool) -> Any:
     pointer, integer = types.CPointer(element), types.int64
 
     def generate(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
-        _Writer(builder, tile, edge, arguments).write()
+        _Writer(builder, tile, edge, indirect, arguments).write()
         return context.get_dummy_value()
 
     def operation(
@@ -79,8 +81,9 @@ def _make(tile: Tile, edge: bool) -> Any:
         cols: Any,
         add: Any,
     ) -> Any:
+        rows_of_b = types.CPointer(types.int64) if indirect else integer
         signature = types.void(
-            pointer, integer, integer, pointer, integer, pointer, integer, integer, integer, integer, integer
+            pointer, integer, integer, pointer, rows_of_b, pointer, integer, integer, integer, integer, integer
         )
         return signature, generate
 
@@ -90,10 +93,11 @@ def _make(tile: Tile, edge: bool) -> Any:
 class _Writer:
     """Emits the body of one tile at the builder's position."""
 
-    def __init__(self, builder: Any, tile: Tile, edge: bool, arguments: list[Any]) -> None:
+    def __init__(self, builder: Any, tile: Tile, edge: bool, indirect: bool, arguments: list[Any]) -> None:
         self.b = builder
         self.tile = tile
         self.edge = edge
+        self.indirect = indirect
         (self.a, self.a_row, self.a_k, self.bp, self.b_k, self.c, self.c_row) = arguments[:7]
         (self.k, self.rows, self.cols, self.add) = arguments[7:]
         self.scalar = ir.FloatType() if tile.dtype == "f32" else ir.DoubleType()
@@ -192,7 +196,10 @@ class _Writer:
         running = [b.phi(self.vector) for _ in start]
         for phi, value in zip(running, start, strict=True):
             phi.add_incoming(value, before)
-        columns = [self._load(at_b, v) for v in range(tile.vectors)]
+        row_of_b = at_b
+        if self.indirect:
+            row_of_b = b.gep(self.bp, [b.load(b.gep(self.b_k, [step]))])
+        columns = [self._load(row_of_b, v) for v in range(tile.vectors)]
         fma = self._fma()
         after = []
         for m in range(tile.rows):
@@ -203,7 +210,7 @@ class _Writer:
                 after.append(b.call(fma, [spread, columns[v], running[m * tile.vectors + v]]))
         following = b.add(step, ir.Constant(_I64, 1))
         step.add_incoming(following, body)
-        at_b.add_incoming(b.gep(at_b, [self.b_k]), body)
+        at_b.add_incoming(at_b if self.indirect else b.gep(at_b, [self.b_k]), body)
         at_a.add_incoming(b.add(at_a, self.a_k), body)
         for phi, value in zip(running, after, strict=True):
             phi.add_incoming(value, body)

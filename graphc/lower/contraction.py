@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 from graphc import dims
 from graphc.dims import Dim, Shape
+from graphc.errors import NotFusibleError
 from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
-from graphc.lower.region import Composer, Frame, NotFusibleError, Store
+from graphc.lower.region import Composer, Frame, Store
 from graphc.lower.rules import Contract, Contraction, Index
 from graphc.types import DType
 

@@ -60,7 +60,7 @@ def is_view(node: Node) -> bool:
         return [d for d in node.type.shape if d != 1] == [d for d in source if d != 1]
     if not isinstance(rule, Map):
         return False
-    value = rule.fn(_site(node, lambda k, at: expr.load(node.inputs[k], at, node.inputs[k].type.dtype)), _axes(node))
+    value = rule.fn(_site(node, lambda k, at: _load(node.inputs[k], at)), _axes(node))
     if value.kind in ("load", "const"):
         return True
     parts = walk([value])
@@ -69,6 +69,10 @@ def is_view(node: Node) -> bool:
 
 def _site(node: Node, reader: Callable[[int, Index], Expr]) -> Site:
     return Site(node.type, tuple(i.type for i in node.inputs), node.attrs, reader, node)
+
+
+def _load(source: Node, at: Index) -> Expr:
+    return expr.load(source, at, source.type.dtype)
 
 
 def _axes(node: Node) -> Index:
@@ -91,7 +95,7 @@ class Reader:
                 through[source] = None
                 return self._through(source, at, value)
             found[source, at] = None
-            return expr.load(source, at, source.type.dtype)
+            return _load(source, at)
 
         rule = node.op.lowering
         if isinstance(rule, AxisReduce):

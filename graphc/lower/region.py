@@ -21,14 +21,11 @@ from typing import Any
 
 from graphc import dims
 from graphc.dims import Shape
+from graphc.errors import NotFusibleError
 from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Alias, AxisReduce, Index, Map, Site
-
-
-class NotFusibleError(Exception):
-    """The nodes do not form one region; the fuse pass is expected to prevent it."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +239,8 @@ def external(node: Node, index: Index) -> Expr:
 
 def phase_of(value: Expr, levels: Mapping[Node, int]) -> int:
     """Return the first phase in which all reductions that `value` needs are finished."""
-    return max((levels[e.data] + 1 for e in walk([value]) if e.kind == "local" and e.data in levels), default=0)
+    needed = (levels[e.data] for e in walk([value]) if e.kind == "local" and e.data in levels)
+    return max(needed, default=-1) + 1
 
 
 def walk(roots: Iterable[Expr]) -> list[Expr]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from graphc.errors import PassError
 from graphc.ir import Graph, Node
-
 from graphc.lower.contraction import ContractionRegion, lower_contraction
 from graphc.lower.region import Frame, Region, frame_of, lower_region, walk
 from graphc.lower.rules import (
@@ -26,7 +26,7 @@ from graphc.lower.rules import (
     Loop,
     Map,
 )
-from graphc.errors import PassError
+from graphc.types import TensorType, TupleType
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,12 @@ class Storage:
 
     node: Node
     item: int = 0
+
+    @property
+    def type(self) -> TensorType:
+        """Shape and dtype of the value."""
+        kind = self.node.type
+        return kind.items[self.item] if isinstance(kind, TupleType) else kind
 
     def __repr__(self) -> str:
         return f"<storage of {self.node.op.name}.{self.item} {self.node.type}>"
@@ -136,5 +142,3 @@ def identity_reads(region: Region, handle: Node, store_position: Index, phase: i
             if e.kind == "load" and e.data is handle and (when > last or e.args != store_position):
                 return False
     return True
-
-
