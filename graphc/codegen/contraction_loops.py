@@ -37,7 +37,7 @@ class Loops:
         return count
 
     def close(self, count: int) -> None:
-        """Close the innermost `count` loops."""
+        """End `count` loops."""
         for _ in range(count):
             self.emitter.close()
 

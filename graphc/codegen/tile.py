@@ -42,7 +42,7 @@ class Tile:
         return self.vectors * self.lanes
 
     def name(self, form: str) -> str:
-        """Return its name in kernel code; `form` is ``full`` or ``edge``, or these with ``_indirect``."""
+        """Return the tile's name in kernel code: ``full`` or ``edge``, also with ``_indirect``."""
         return f"tile_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}_{form}"
 
 

@@ -96,8 +96,8 @@ class Plan:
         Tables and args blocks.
     segments : list
         In order: the address of a step table, or a `Launch` to call back.
-    input_slots, output_slots : list of list of int
-        Positions of each input's and output's address.
+    call_slots : list of list of int
+        Positions of each input's address, then of each output's.
     outputs : list of (shape, dtype)
         What to allocate.
     arena_slots : list of (int, int)
@@ -109,8 +109,7 @@ class Plan:
     sizes: Mapping[str, int]
     words: ctypes.Array[ctypes.c_int64]
     segments: list[int | Launch]
-    input_slots: list[list[int]]
-    output_slots: list[list[int]]
+    call_slots: list[list[int]]
     outputs: list[tuple[tuple[int, ...], DType]]
     arena_slots: list[tuple[int, int]]
     arena_size: int
@@ -153,8 +152,7 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int) -> Plan:
         dict(sizes),
         words,
         done,
-        writer.input_slots,
-        writer.output_slots,
+        writer.input_slots + writer.output_slots,
         specs,
         writer.arena_slots,
         arena_size,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +14,9 @@ import numpy as np
 
 from graphc import interpreter
 from graphc.codegen.loops import KernelText
-from graphc.errors import CheckError, FeedError, caller
+from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
-from graphc.lower.rules import Leaf
 from graphc.lower.steps import Step, Storage, storage_of
 from graphc.memory import Assignment, total_size
 from graphc.ops.op import resolve_attrs
@@ -25,10 +26,15 @@ from graphc.runtime import plan as planning
 from graphc.runtime import runner
 from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.plan import Arena, Launch, Layout, Plan
+from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
-# Plans kept per program; beyond it the one unused for longest is dropped.
+# Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
+# An array's address, several times faster than from its array interface, but only of writeable memory.
+_addressof, _window = ctypes.addressof, (ctypes.c_char * 0).from_buffer
+# Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
+_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,30 @@ class Kernel:
         return f"<Kernel {self.name}>"
 
 
+_programs: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Free the child's programs from calls that ran in other threads of the parent."""
+    STATE_LOCK.release()
+    for program in list(_programs):
+        program._interrupted()
+
+
+# A fork waits until no program is changing variables; stateless ones just start afresh in the child.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
+    )
+
 Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
 
 
 class Program:
     """A compiled graph: call it with arrays.
 
-    Made by `graphc.compile`.  Calls are thread-safe: they run one after another.
+    Made by `graphc.compile`.  Calls are thread-safe: they run one after another.  A forked
+    child can go on calling it.
 
     Attributes
     ----------
@@ -118,6 +141,8 @@ class Program:
         self._results = len(graph.outputs)
         # Programs that touch variables exclude each other: an update is seen whole or not at all.
         self._lock = STATE_LOCK if graph.variables else threading.RLock()
+        self._calling_back = False
+        _programs.add(self)
 
     def _lay_out(self, bindings: Bindings) -> Layout:
         sources = [k.compiled for k in self.kernels if k.compiled is not None]
@@ -182,16 +207,17 @@ class Program:
         return tuple(values[n] for n in self._names)
 
     def _execute(self, args: tuple[Any, ...], out: Any) -> list[Any]:
-        arrays = []
+        if self._calling_back:
+            raise GraphError(f"{self.name} is called by an operation that it calls itself", where=caller())
+        arrays = list(args)
+        addresses = []
         for k, dtype in enumerate(self._types):
             a = args[k]
-            if (
-                type(a) is not np.ndarray
-                or a.dtype != dtype
-                or not (a.flags.c_contiguous and a.flags.aligned)
-            ):
-                a = self._convert(k, a)
-            arrays.append(a)
+            if type(a) is np.ndarray and a.dtype == dtype and a.flags.carray:
+                addresses.append(_addressof(_window(a)))
+            else:
+                a = arrays[k] = self._convert(k, a)
+                addresses.append(a.__array_interface__["data"][0])
         plan = self._plans.get(tuple([a.shape for a in arrays]))
         if plan is None:
             plan = self._plan(arrays)
@@ -201,13 +227,9 @@ class Program:
             results = [np.empty(shape, dtype) for shape, dtype in plan.outputs]
         else:
             results = self._given_outputs(out, plan, arrays)
+        addresses += [_addressof(_window(a)) for a in results]
         words = plan.words
-        for a, slots in zip(arrays, plan.input_slots, strict=True):
-            address = a.__array_interface__["data"][0]
-            for slot in slots:
-                words[slot] = address
-        for a, slots in zip(results, plan.output_slots, strict=True):
-            address = a.__array_interface__["data"][0]
+        for address, slots in zip(addresses, plan.call_slots, strict=True):
             for slot in slots:
                 words[slot] = address
         run = self._run
@@ -223,31 +245,26 @@ class Program:
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
         node = self.graph.inputs[k]
-        if isinstance(value, (bool, int, float, list, tuple)):
-            try:
-                found = np.asarray(value, node.type.dtype)
-            except (ValueError, OverflowError, TypeError) as error:
-                raise FeedError(
-                    f"{self.name}: feed of {node.name!r} is not a {node.type.dtype} array",
-                    expected=str(node.type),
-                    given=str(error),
-                    where=caller(),
-                ) from None
-        else:
-            found = np.asarray(value)
         try:
+            found = _as_array(value, node)
             interpreter.check_feed(node, found)
         except FeedError as error:
-            raise FeedError(
-                f"{self.name}: {error.what}", expected=error.expected, given=error.given, where=caller()
-            ) from None
+            raise self._named(error) from None
         return np.require(found, requirements=["C", "A"])
+
+    def _named(self, error: FeedError) -> FeedError:
+        """Return an error about a feed with the program's name and the line that calls it."""
+        what = f"{self.name}: {error.what}"
+        return FeedError(what, expected=error.expected, given=error.given, where=caller())
 
     def _plan(self, arrays: Sequence[Array]) -> Plan:
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        for node, array in fed.items():
-            interpreter.check_feed(node, array)
-        sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        try:
+            for node, array in fed.items():
+                interpreter.check_feed(node, array)
+            sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        except FeedError as error:
+            raise self._named(error) from None
         plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
@@ -257,35 +274,29 @@ class Program:
         return plan
 
     def _given_outputs(self, out: Any, plan: Plan, arrays: Sequence[Array]) -> list[Array]:
-        given = [out] if isinstance(out, np.ndarray) else list(out)
-        expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
+        given = list(out) if isinstance(out, (list, tuple)) else [out]
         problem = "" if len(given) == len(plan.outputs) else f"{len(given)} arrays"
-        for a, (shape, dtype) in zip(given, plan.outputs, strict=False):
-            fits = isinstance(a, np.ndarray) and a.shape == shape and a.dtype == dtype
-            if not fits:
-                problem = problem or f"{getattr(a, 'dtype', type(a).__name__)}{list(np.shape(a))}"
-            elif not (a.flags.c_contiguous and a.flags.writeable and a.flags.aligned):
-                problem = problem or "an array that is read-only or not contiguous"
-            elif any(np.shares_memory(a, b) for b in (*arrays, *(g for g in given if g is not a))):
-                problem = problem or "an array that overlaps an input or another output"
+        for k, (shape, dtype) in enumerate(plan.outputs):
+            problem = problem or _misfit(given[k], shape, dtype, (*arrays, *given[:k]))
         if problem:
-            what = f"{self.name}: out does not fit"
-            raise FeedError(what, expected=expected, given=problem, where=caller())
+            expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
+            raise FeedError(f"{self.name}: out does not fit", expected=expected, given=problem, where=caller())
         return given
 
     # -- what is not native
-    def _call_back(
-        self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]
-    ) -> None:
+    def _call_back(self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]) -> None:
         step = launch.step
         if step is None:
             return
         node = step.node
         operands = [
-            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes))
-            for i in node.inputs
+            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes)) for i in node.inputs
         ]
-        value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        self._calling_back = True
+        try:
+            value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        finally:
+            self._calling_back = False
         target = self._value(step.writes[node], plan, arrays, results, node.type.concrete(plan.sizes))
         found = np.asarray(value)
         if found.shape != target.shape or found.dtype != target.dtype:
@@ -310,20 +321,27 @@ class Program:
             return arrays[self.graph.inputs.index(lies.node)].reshape(shape)
         if lies in self._layout.output_storages:
             return results[self._layout.output_storages.index(lies)].reshape(shape)
-        if isinstance(lies.node.op.lowering, Leaf):
+        if lies.node.payload is not None and hasattr(lies.node.payload, "array"):
             leaf: Array = lies.node.payload.array
             return leaf.reshape(shape)
-        return planning.view(plan, self._arena, lies, shape, storage.type.dtype)
+        kind = storage.node.type
+        dtype = kind.items[storage.item].dtype if hasattr(kind, "items") else kind.dtype
+        return planning.view(plan, self._arena, lies, shape, dtype)
 
     def _fail(self, arrays: Sequence[Array], plan: Plan) -> None:
         """Raise the failed check, with the interpreter's words for what was wrong."""
         node = self._checks[self._status.value]
         self._status.value = 0
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        for stage in reversed(self.stages):
-            if node in stage.graph.nodes:
-                interpreter.run_nodes(topological([node]), fed, plan.sizes)
+        # No variable has changed yet, so interpreting what the check needs fails at the same element.
+        interpreter.run_nodes(topological([_root(self.graph, node)]), fed, plan.sizes)
         raise CheckError(f"{node.op.name}: a run-time check failed", where=node.where)
+
+    def _interrupted(self) -> None:
+        if self._lock is not STATE_LOCK:
+            self._lock = threading.RLock()
+            self._calling_back = False
+            self._status.value = 0
 
     # -- looking
     @property
@@ -343,8 +361,7 @@ class Program:
         return program_to_text(self)
 
     def __repr__(self) -> str:
-        counts = f"{len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels"
-        return f"<Program {self.name!r}: {counts}>"
+        return f"<Program {self.name!r}: {len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels>"
 
 
 @dataclass(frozen=True)
@@ -390,17 +407,57 @@ class MemoryReport:
         )
 
     def __str__(self) -> str:
+        at = "" if self.sizes is None else " at " + (", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes")
         lines = [
             f"{len(self.temporaries)} temporaries, {self.reused} results in an operand's memory",
             f"variables updated in place: {', '.join(self.in_place) or 'none'}",
             f"variables updated by copy: {', '.join(self.committed) or 'none'}",
         ]
         if self.sizes is not None:
-            at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
-            lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
+            lines.append(f"arena {self.arena} bytes{at}; without sharing {self.unshared} bytes")
         return "\n".join(lines)
+
+
+def _as_array(value: Any, node: Node) -> Array:
+    """Return a feed as an array; Python numbers and lists take a dtype that holds their kind."""
+    weak = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
+    dtype = node.type.dtype
+    try:
+        found = np.asarray(value)
+        rank = _KINDS.get(found.dtype.kind, len(_KINDS))
+        if not weak or (found.size and rank > _KINDS[dtype.kind]):
+            return found
+        with np.errstate(over="raise"):
+            return np.asarray(value, dtype)
+    except (ValueError, OverflowError, FloatingPointError) as error:
+        raise FeedError(
+            f"feed of placeholder {node.name!r} is no {dtype} array",
+            expected=str(node.type),
+            given=str(error),
+        ) from None
+
+
+def _misfit(a: Any, shape: tuple[int, ...], dtype: DType, others: Sequence[Array]) -> str:
+    """Return what keeps an output from being written into `a`, or nothing."""
+    if not isinstance(a, np.ndarray):
+        return type(a).__name__
+    if a.shape != shape or a.dtype != dtype:
+        return f"{a.dtype}{list(a.shape)}"
+    if not a.flags.carray:
+        return "an array that is read-only, unaligned or not contiguous"
+    overlaps = any(np.may_share_memory(a, b) for b in others)
+    return "an array that overlaps an input or another output" if overlaps else ""
+
+
+def _root(graph: Graph, node: Node) -> Node:
+    """Return `node` if it stands in the graph, or the fused node that it became a part of."""
+    fused = (n for n in graph.nodes if isinstance(n.payload, Graph) and node in n.payload.nodes)
+    return next(fused, node)
 
 
 def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
     nodes = dict.fromkeys(n for k in kernels if k.text is not None for n in k.text.checks)
     return {code: node for code, node in enumerate(nodes, 1)}
+
+
+__all__ = ["Kernel", "MemoryReport", "Program"]
