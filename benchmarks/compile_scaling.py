@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from graphc.passes import FULL
 
 import graphc as gx
 from benchmarks.tables import Table
@@ -24,7 +25,6 @@ from graphc.compiler import generate, materialize, may_fail
 from graphc.ir import Graph
 from graphc.lower.steps import lower_graph
 from graphc.memory import Block, assign, byte_size, place
-from graphc.passes import FULL
 from graphc.pipeline import Pipeline
 from graphc.trace import trace
 
