@@ -46,6 +46,10 @@ class Fuse:
         return _Fusion(self, graph).run()
 
 
+# Lowerings whose loops we can merge.
+_KINDS = (Map, AxisReduce, Contract)
+
+
 @dataclass(eq=False)
 class Cluster:
     """A group of nodes that will be one kernel.
@@ -75,11 +79,11 @@ class _Fusion:
         self.graph = graph
         self.roots = set(graph.roots)
         self.order = {n: i for i, n in enumerate(graph.nodes)}
-        self.view_memo: dict[Node, bool] = {}
+        self.views = self.find_views()
         self.reader = Reader(self.is_view)
         self.cluster: dict[Node, Cluster] = {}
         self.through: dict[Node, list[Node]] = {}
-        # Who reads a value, looking through views; None stands for a reader outside all kernels.
+        # Who reads a value, looking through views; None stands for the program's caller.
         self.readers: dict[Node, list[Node | None]] = {n: [] for n in graph.nodes}
         # Values that something reads that is no kernel here: a reshape, a loop, a callback.
         self.opaquely_read: set[Node] = set()
@@ -96,19 +100,21 @@ class _Fusion:
 
     # -- what takes part
     def fusible(self, node: Node) -> bool:
-        return isinstance(node.op.lowering, (Map, AxisReduce, Contract)) and not self.is_view(node)
+        return isinstance(node.op.lowering, _KINDS) and not self.is_view(node)
 
     def is_view(self, node: Node) -> bool:
-        """Tell whether consumers read through the node; values that leave the kernels are computed."""
-        known = self.view_memo.get(node)
-        if known is None:
-            users = self.graph.users[node]
-            kinds = (Map, AxisReduce, Contract)
-            inside = node not in self.roots and all(
-                isinstance(u.op.lowering, kinds) or is_view(u) for u in users
-            )
-            known = self.view_memo[node] = inside and is_view(node)
-        return known
+        """Tell whether all consumers read through the node, so that no kernel computes it."""
+        return node in self.views
+
+    def find_views(self) -> set[Node]:
+        """Return the views that only kernels and other such views read."""
+        views: set[Node] = set()
+        for node in reversed(self.graph.nodes):
+            if node in self.roots or not is_view(node):
+                continue
+            if all(isinstance(u.op.lowering, _KINDS) or u in views for u in self.graph.users[node]):
+                views.add(node)
+        return views
 
     def start(self, node: Node, position: float) -> None:
         reads, through = self.reader.reads(node)
@@ -125,13 +131,14 @@ class _Fusion:
             self.readers[read.source].append(node)
 
     def note_outside_readers(self) -> None:
+        """Record readers that are no kernels of ours: the caller, reshapes, loops, callbacks."""
         for node in self.graph.nodes:
             if node in self.roots:
                 self.readers[node].append(None)
             if node not in self.cluster and not self.is_view(node):
                 self.opaquely_read.update(node.inputs)
                 for operand in node.inputs:
-                    self.readers[operand].append(None)
+                    self.readers[operand].append(node)
 
     # -- merging
     def merge_producers(self, node: Node) -> None:

@@ -6,20 +6,19 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.loops import KernelText, Scratch
+from graphc.codegen.loops import KernelText
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
 from graphc.lower.steps import Step, Storage, storage_of
-from graphc.memory import Assignment
+from graphc.memory import Assignment, total_size
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
@@ -32,7 +31,7 @@ from graphc.types import DType
 Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
-# An array's address, several times faster than from its array interface, but only of memory that may be written.
+# An array's address, several times faster than from its array interface, but only of writeable memory.
 _addressof, _window = ctypes.addressof, (ctypes.c_char * 0).from_buffer
 # Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
 _KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
@@ -90,7 +89,9 @@ def _after_fork() -> None:
 
 # A fork waits until no program is changing variables; stateless ones just start afresh in the child.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork)
+    os.register_at_fork(
+        before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
+    )
 
 Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
 
@@ -144,8 +145,6 @@ class Program:
         _programs.add(self)
 
     def _lay_out(self, bindings: Bindings) -> Layout:
-        from graphc.compiler import arguments
-
         sources = [k.compiled for k in self.kernels if k.compiled is not None]
         loaded = iter(native.load_kernels(sources))
         codes = {node: code for code, node in self._checks.items()}
@@ -154,7 +153,7 @@ class Program:
             if kernel.text is None:
                 launches.append(Launch(step, 0, ()))
                 continue
-            launches.append(Launch(step, next(loaded).address, arguments(kernel.text, bound, codes)))
+            launches.append(Launch(step, next(loaded).address, planning.arguments(kernel.text, bound, codes)))
         outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
         return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
 
@@ -246,26 +245,26 @@ class Program:
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
         node = self.graph.inputs[k]
-        with self._naming():
-            interpreter.check_feed(node, found := _as_array(value, node))
+        try:
+            found = _as_array(value, node)
+            interpreter.check_feed(node, found)
+        except FeedError as error:
+            raise self._named(error) from None
         return np.require(found, requirements=["C", "A"])
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Let errors about feeds name the program and the line that calls it."""
-        try:
-            yield
-        except FeedError as error:
-            raise FeedError(
-                f"{self.name}: {error.what}", expected=error.expected, given=error.given, where=caller()
-            ) from None
+    def _named(self, error: FeedError) -> FeedError:
+        """Return an error about a feed with the program's name and the line that calls it."""
+        what = f"{self.name}: {error.what}"
+        return FeedError(what, expected=error.expected, given=error.given, where=caller())
 
     def _plan(self, arrays: Sequence[Array]) -> Plan:
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        with self._naming():
+        try:
             for node, array in fed.items():
                 interpreter.check_feed(node, array)
             sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        except FeedError as error:
+            raise self._named(error) from None
         plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
@@ -392,8 +391,6 @@ class MemoryReport:
     @classmethod
     def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
         """Describe a layout, with byte counts at a plan's sizes."""
-        from graphc.memory import total_size
-
         assignment = layout.assignment
         temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
         written = {s for launch in layout.launches if launch.step for s in launch.step.writes.values()}
@@ -422,7 +419,7 @@ class MemoryReport:
 
 
 def _as_array(value: Any, node: Node) -> Array:
-    """Return a feed as an array; Python numbers and lists take the placeholder's dtype if it holds their kind."""
+    """Return a feed as an array; Python numbers and lists take a dtype that holds their kind."""
     weak = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
     dtype = node.type.dtype
     try:
@@ -434,7 +431,9 @@ def _as_array(value: Any, node: Node) -> Array:
             return np.asarray(value, dtype)
     except (ValueError, OverflowError, FloatingPointError) as error:
         raise FeedError(
-            f"feed of placeholder {node.name!r} is no {dtype} array", expected=str(node.type), given=str(error)
+            f"feed of placeholder {node.name!r} is no {dtype} array",
+            expected=str(node.type),
+            given=str(error),
         ) from None
 
 
@@ -461,4 +460,4 @@ def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
     return {code: node for code, node in enumerate(nodes, 1)}
 
 
-__all__ = ["Kernel", "MemoryReport", "Program", "Scratch"]
+__all__ = ["Kernel", "MemoryReport", "Program"]
