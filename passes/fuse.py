@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from graphc.dims import Shape
@@ -85,6 +85,8 @@ class _Fusion:
         self.through: dict[Node, list[Node]] = {}
         # Who reads a value, looking through views; None stands for the program's caller.
         self.readers: dict[Node, list[Node | None]] = {n: [] for n in graph.nodes}
+        # Values that something reads that is no kernel here: a reshape, a loop, a callback.
+        self.opaquely_read: set[Node] = set()
 
     def run(self) -> Graph:
         members = [n for n in self.graph.nodes if self.fusible(n)]
@@ -134,6 +136,7 @@ class _Fusion:
             if node in self.roots:
                 self.readers[node].append(None)
             if node not in self.cluster and not self.is_view(node):
+                self.opaquely_read.update(node.inputs)
                 for operand in node.inputs:
                     self.readers[operand].append(node)
 
@@ -313,13 +316,17 @@ class _Fusion:
         consumer can move up.  Otherwise a search between the two decides.
         """
         inside = producer.places.keys() | consumer.places.keys()
-        if all(r in inside for n in producer.nodes for r in self.readers[n] if r is not None):
+        if not any(self.leads_elsewhere(n, inside) for n in producer.nodes):
             return consumer.position
         others = {self.cluster[r.source] for _, r in consumer.reads if r.source in self.cluster}
         others -= {producer, consumer}
         late = [c for c in others if c.position > producer.position]
         late += self.opaque_operands(consumer, producer)
         return producer.position if not late else None
+
+    def leads_elsewhere(self, node: Node, inside: Collection[Node]) -> bool:
+        """Tell whether a value reaches other nodes of the graph than those `inside`."""
+        return node in self.opaquely_read or any(r not in inside for r in self.readers[node] if r is not None)
 
     def opaque_operands(self, consumer: Cluster, producer: Cluster) -> list[Cluster]:
         """Return clusters behind the consumer's operands that no kernel computes (reshapes, loops)."""

@@ -146,7 +146,7 @@ def test_reductions_vectorize():
 def kernel(x, out, n, thread, threads):
     s = f32(0.0)
     for i in range(n):
-        s += x[i]
+        s = accumulate_sum(s, x[i])
     out[0] = s
 """
     source = KernelSource("sum", (("x", "float32*"), ("out", "float32*"), ("n", "int64")), code)

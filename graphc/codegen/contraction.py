@@ -393,8 +393,6 @@ class _Tiled(TiledLoops):
         emitter.close()
 
 
-
-
 def _chunk(extent: Dim, rest: Dim) -> int:
     """Return how many steps of the chunked axis make one chunk; chunks are evenly long."""
     if not isinstance(rest, int):

@@ -83,7 +83,17 @@ def _make(tile: Tile, edge: bool, indirect: bool) -> Any:
     ) -> Any:
         rows_of_b = types.CPointer(types.int64) if indirect else integer
         signature = types.void(
-            pointer, integer, integer, pointer, rows_of_b, pointer, integer, integer, integer, integer, integer
+            pointer,
+            integer,
+            integer,
+            pointer,
+            rows_of_b,
+            pointer,
+            integer,
+            integer,
+            integer,
+            integer,
+            integer,
         )
         return signature, generate
 
