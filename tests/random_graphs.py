@@ -74,6 +74,10 @@ class Program:
         fed = "\n".join(f"{n.name} = {a.tolist()}" for n, a in self.feeds.items())
         return f"{graph_to_text(self.graph, places=False)}\n{fed}"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # Hypothesis would print every field of every dataclass.
+        printer.text(repr(self))
+
     def run(self, graph: Graph | None = None) -> list[Array]:
         """Interpret the graph, or another one over the same inputs; outputs, then updates."""
         outputs, updates = run_graph(graph or self.graph, self.feeds)
