@@ -112,12 +112,16 @@ def declare(
         emitter.buffer(handle, node.type.shape, node.type.dtype, share=owner)
 
 
-def store_line(emitter: Emitter, store: Store) -> None:
-    """Write one result to its buffer."""
-    buffer = emitter.buffers["out", store.node]
-    value = emitter.text(store.value)
-    text = f"u8({value})" if str(buffer.dtype) == "bool" else value
-    emitter.line(f"{buffer.name}[{emitter.offset(buffer, _emitted(emitter, store.position))}] = {text}")
+def store_lines(emitter: Emitter, stores: Sequence[Store]) -> None:
+    """Write results to their buffers, all values before the first store: a result may lie in an operand."""
+    lines: list[str] = []
+    for store in stores:
+        buffer = emitter.buffers["out", store.node]
+        value = emitter.text(store.value)
+        text = f"u8({value})" if str(buffer.dtype) == "bool" else value
+        lines.append(f"{buffer.name}[{emitter.offset(buffer, _emitted(emitter, store.position))}] = {text}")
+    for line in lines:
+        emitter.line(line)
 
 
 def _emitted(emitter: Emitter, position: Sequence[Expr]) -> Sequence[Expr]:
@@ -131,8 +135,7 @@ def _emitted(emitter: Emitter, position: Sequence[Expr]) -> Sequence[Expr]:
 def _write_map(emitter: Emitter, region: Region) -> None:
     groups = collapse(region, [list(range(len(region.space)))])[0]
     _open_loops(emitter, region, groups)
-    for store in region.stores:
-        store_line(emitter, store)
+    store_lines(emitter, region.stores)
     _close_loops(emitter, len(groups))
 
 
@@ -251,9 +254,7 @@ class _Rows:
         kept = kept_values(region)
         for phase in range(region.phases):
             self.phase(phase, kept)
-        for store in region.stores:
-            if store.phase is None:
-                store_line(emitter, store)
+        store_lines(emitter, [s for s in region.stores if s.phase is None])
         _close_loops(emitter, len(self.outer))
 
     def phase(self, phase: int, kept: Mapping[Expr, int]) -> None:
@@ -291,8 +292,7 @@ class _Rows:
             total.add(self.flat() if total.arg else "0")
         for e in saves:
             self.save(e)
-        for store in stores:
-            store_line(emitter, store)
+        store_lines(emitter, stores)
         emitter.close()
         for total in totals:
             total.finish_part()
@@ -463,7 +463,7 @@ class _Lanes:
             self.phase(phase)
         rows = [s for s in region.stores if s.phase is None]
         if rows:
-            self.lane_loop([partial(store_line, emitter, s) for s in rows])
+            self.lane_loop([partial(store_lines, emitter, rows)])
         emitter.close()
         _close_loops(emitter, len(self.outer))
 
@@ -492,8 +492,7 @@ class _Lanes:
         def body() -> None:
             for total in totals:
                 total.add(self.flat() if total.arg else "0")
-            for store in stores:
-                store_line(emitter, store)
+            store_lines(emitter, stores)
 
         self.lane_loop([body])
         _close_loops(emitter, len(self.inner))
