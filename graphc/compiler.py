@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphc.codegen import contraction, handwritten, loops
-from graphc.codegen.loops import KernelText, Scratch
+from graphc.codegen.loops import KernelText
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, frame_of, lower_region, walk
@@ -17,9 +17,9 @@ from graphc.lower.steps import Step, Storage, lower_graph, storage_of
 from graphc.memory import Assignment, assign
 from graphc.ops.fused import copy_of
 from graphc.passes import Optimize, steps_for
-from graphc.pipeline import Pipeline, Stage
+from graphc.pipeline import Pipeline, Stage, kernel_count
+from graphc.runtime import features
 from graphc.runtime.kernel_source import KernelSource
-from graphc.runtime.plan import Launch, Layout
 from graphc.runtime.program import Kernel, Program
 from graphc.tensor import Tensor
 from graphc.trace import Updates, trace
@@ -78,8 +78,6 @@ def compile(
 
 
 def _counts(graph: Graph) -> tuple[int, int, int, int]:
-    from graphc.pipeline import kernel_count
-
     nodes, kernels = len(graph.nodes), kernel_count(graph)
     return nodes, kernels, nodes, kernels
 
@@ -92,11 +90,11 @@ def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
     texts = [generate(step, assignment) for step in assignment.order]
     commits = [_commit(variable, storage) for variable, storage in assignment.committed]
     kernels = [
-        Kernel(_name(step), step.members, text, None if text is None else KernelSource(_name(step), text.params, text.code))
+        Kernel(_name(step), step.members, text, _source(_name(step), text))
         for step, text in zip(assignment.order, texts, strict=True)
     ]
     kernels += [
-        Kernel("commit", (variable,), text, KernelSource("commit", text.params, text.code))
+        Kernel("commit", (variable,), text, _source("commit", text))
         for text, (variable, _) in zip((t for t, _ in commits), assignment.committed, strict=True)
     ]
     bindings: list[tuple[Step | None, Mapping[object, Storage]]] = [
@@ -154,8 +152,6 @@ def _loop_may_fail(step: Step, rule: Loop) -> bool:
 
 def generate(step: Step, assignment: Assignment) -> KernelText | None:
     """Write the kernel of a step; None for a callback."""
-    from graphc.runtime import features
-
     aliases = assignment.aliases(step)
     if isinstance(step.body, Region):
         return loops.generate(step.body, aliases)
@@ -166,10 +162,14 @@ def generate(step: Step, assignment: Assignment) -> KernelText | None:
     return None
 
 
+def _source(name: str, text: KernelText | None) -> KernelSource | None:
+    return None if text is None else KernelSource(name, text.params, text.code)
+
+
 def _bindings(step: Step) -> dict[object, Storage]:
     """Return the storage of every pointer handle of a step."""
-    bound: dict[object, Storage] = dict(step.reads)
-    bound.update({("out", node): storage for node, storage in step.writes.items()})
+    bound: dict[object, Storage] = {("out", node): storage for node, storage in step.writes.items()}
+    bound.update((node, storage) for node, storage in step.reads.items())
     return bound
 
 
@@ -184,22 +184,3 @@ def _name(step: Step) -> str:
     words = [re.sub(r"\W", "_", n.op.name) for n in step.members]
     label = "_".join(dict.fromkeys(words))
     return label if len(label) <= 48 else f"{label[:40]}_{len(words)}"
-
-
-def arguments(text: KernelText, bound: Mapping[object, Storage], codes: Mapping[Node, int]) -> tuple[object, ...]:
-    """Return what each parameter of a kernel is bound to."""
-    found: list[object] = []
-    for name, _ in text.params:
-        if name in text.pointers:
-            handle = text.pointers[name]
-            found.append(handle if isinstance(handle, Scratch) else bound[handle])
-        elif name in text.sizes:
-            found.append(text.sizes[name])
-        elif name == "status":
-            found.append("status")
-        else:
-            found.append(codes[text.checks[int(name.removeprefix("code"))]])
-    return tuple(found)
-
-
-__all__ = ["Launch", "Layout", "compile"]

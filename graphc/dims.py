@@ -32,11 +32,13 @@ class Atom:
         return self._hash
 
     def evaluate(self, sizes: Mapping[str, int]) -> int:
+        """Return the value when every name has the size given in `sizes`."""
         if self.fn == "name":
             return sizes[self.text]
         return _CALLS[self.fn](*(evaluate(a, sizes) for a in self.args))
 
     def substitute(self, sizes: Mapping[str, Dim]) -> Dim:
+        """Replace names by other dimensions."""
         if self.fn == "name":
             return sizes.get(self.text, SymbolicDim({(self,): 1}))
         return _BUILD[self.fn](*(substitute(a, sizes) for a in self.args))
@@ -226,9 +228,7 @@ def _extremum(fn: str, a: Dim, b: Dim) -> Dim:
 
 
 def _call(fn: str, a: Dim, b: Dim) -> Dim:
-    text = f"({a})//({b})" if fn == "//" else f"{fn}({a}, {b})"
-    if fn == "//":
-        text = f"({_wrap(a)}//{_wrap(b)})"
+    text = f"({_wrap(a)}//{_wrap(b)})" if fn == "//" else f"{fn}({a}, {b})"
     return SymbolicDim({(Atom(fn, (a, b), text),): 1})
 
 

@@ -12,6 +12,7 @@ import linecache
 import os
 import sys
 from dataclasses import dataclass
+from typing import Self
 
 _PACKAGE_ROOT = os.path.dirname(os.path.abspath(__file__))
 # The passes live beside the package in a checkout and inside it when installed.
@@ -89,6 +90,10 @@ class GraphcError(Exception):
         self.where = where
         super().__init__(self._render())
 
+    def at(self, where: Where) -> Self:
+        """Return the same error, placed."""
+        return type(self)(self.what, expected=self.expected, given=self.given, where=where)
+
     def _render(self) -> str:
         lines = [self.what]
         if self.expected is not None and self.given is not None:
@@ -132,6 +137,14 @@ class GradientError(GraphcError, ValueError):
 
 class PassError(GraphcError, RuntimeError):
     """A pass that failed or broke the graph; names the pass and what ran before it."""
+
+
+class NotFusibleError(GraphcError, RuntimeError):
+    """Nodes that do not form one kernel; the fuse pass is expected to prevent it."""
+
+
+class KernelError(GraphcError, RuntimeError):
+    """A generated kernel that cannot be compiled; always a defect of the code generator."""
 
 
 class FeedError(GraphcError, ValueError):

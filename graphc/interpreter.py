@@ -5,7 +5,7 @@ Constant folding, the differential tests, `graphc.evaluate` and debugging all us
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,14 +73,17 @@ def _placeholder(key: object) -> Node:
     raise FeedError("evaluate: a feed's key must be a placeholder", given=repr(key), where=caller())
 
 
-def flatten(structure: Any) -> tuple[list[Tensor], Any]:
+Rebuild = Callable[[list[Any]], Any]
+
+
+def flatten(structure: Any) -> tuple[list[Tensor], Rebuild]:
     """Return the Tensors of a nested list, tuple or dict, and a function that rebuilds it."""
     if isinstance(structure, Tensor):
         return [structure], lambda values: values[0]
     if isinstance(structure, Mapping):
         keys = list(structure)
-        flat, rebuild = flatten([structure[k] for k in keys])
-        return flat, lambda values: dict(zip(keys, rebuild(values), strict=True))
+        flat, in_order = flatten([structure[k] for k in keys])
+        return flat, lambda values: dict(zip(keys, in_order(values), strict=True))
     if not isinstance(structure, (list, tuple)):
         raise GraphError(
             "outputs must be Tensors",
@@ -177,7 +180,9 @@ def verify_check(check: DimCheck, sizes: Mapping[str, int]) -> None:
         )
 
 
-def run_nodes(order: Iterable[Node], feeds: Mapping[Node, Array], sizes: Mapping[str, int]) -> dict[Node, Array]:
+def run_nodes(
+    order: Iterable[Node], feeds: Mapping[Node, Array], sizes: Mapping[str, int]
+) -> dict[Node, Array]:
     """Compute every node of `order` (operands first); variables are read, never written."""
     values: dict[Node, Array] = dict(feeds)
     for node in order:
@@ -191,14 +196,15 @@ def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Arra
     if isinstance(node.op.lowering, Leaf):
         return leaf_value(node)
     if isinstance(node.op.lowering, Fused):
-        return _compute_fused(node.payload, operands, sizes)
+        fused: Array = _compute_fused(node.payload, operands, sizes)
+        return fused
     with np.errstate(all="ignore"):
         try:
             found = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))
         except GraphcError as error:
-            if error.where is None:
-                raise type(error)(error.what, expected=error.expected, given=error.given, where=node.where) from None
-            raise
+            if error.where is not None:
+                raise
+            raise error.at(node.where) from None
     result = np.asarray(found, node.type.dtype)
     expected = node.type.concrete(sizes)
     if result.shape != expected:
@@ -212,6 +218,7 @@ def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Arra
 
 
 def _compute_fused(body: Graph, operands: list[Array], sizes: Mapping[str, int]) -> Any:
+    """Return the result of a sub-graph; several travel as a tuple, which only `item` nodes read."""
     values = run_nodes(body.nodes, dict(zip(body.inputs, operands, strict=True)), sizes)
     results = tuple(values[n] for n in body.outputs)
     return results[0] if len(results) == 1 else results

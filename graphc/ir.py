@@ -17,7 +17,7 @@ import networkx as nx
 import numpy as np
 
 from graphc.dims import Dim
-from graphc.errors import UNKNOWN, ArgumentError, GraphError, Where
+from graphc.errors import UNKNOWN, ArgumentError, GraphError, Where, caller
 from graphc.types import TensorType
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Attrs(Mapping[str, Any]):
                 f"attribute {name!r} is not hashable",
                 expected="a number, string, dtype, dimension, None or a tuple of these",
                 given=kind,
+                where=caller(),
             ) from error
 
     def __getitem__(self, key: str) -> Any:

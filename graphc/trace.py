@@ -74,9 +74,12 @@ def _check_update(variable: Any, value: Any) -> tuple[Node, Node]:
             where=caller(),
         )
     new = as_tensor(value, variable.dtype)
-    kinds = {"shape": (variable.shape, new.shape, ShapeError), "dtype": (variable.dtype, new.dtype, DTypeError)}
-    for what, (expected, given, error) in kinds.items():
-        if expected != given:
+    same = {
+        "shape": (variable.shape == new.shape, ShapeError),
+        "dtype": (variable.dtype == new.dtype, DTypeError),
+    }
+    for what, (fits, error) in same.items():
+        if not fits:
             raise error(
                 f"compile: update of variable {variable.name!r} has another {what}",
                 expected=str(variable.type),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,11 +37,10 @@ def as_dtype(dtype: object) -> DType:
     DTypeError
         If it is not a dtype, or one that graphc does not have.
     """
-    found: DType | None
-    try:
+    found: DType | None = None
+    with suppress(TypeError):
+        # None is float64 to NumPy, and an accident here.
         found = np.dtype(cast("Any", dtype)) if dtype is not None else None
-    except TypeError:
-        found = None
     if found is None or found not in DTYPES:
         raise DTypeError(
             f"dtype {dtype!r} is not supported",
@@ -87,10 +87,18 @@ class TensorType:
 
 
 @dataclass(frozen=True, slots=True)
-class TupleType:
-    """Type of a fused node with several results; they are read through `item` nodes."""
+class TupleType(TensorType):
+    """Type of a fused node with several results; they are read through `item` nodes.
+
+    Its own shape and dtype are those of the first result.
+    """
 
     items: tuple[TensorType, ...]
+
+    @classmethod
+    def of(cls, items: tuple[TensorType, ...]) -> TupleType:
+        """Return the type of `items`, of which there is at least one."""
+        return cls(items[0].shape, items[0].dtype, items)
 
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.items))})"

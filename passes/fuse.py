@@ -46,6 +46,10 @@ class Fuse:
         return _Fusion(self, graph).run()
 
 
+# Lowerings whose loops we can merge.
+_KINDS = (Map, AxisReduce, Contract)
+
+
 @dataclass(eq=False)
 class Cluster:
     """A group of nodes that will be one kernel.
@@ -75,11 +79,11 @@ class _Fusion:
         self.graph = graph
         self.roots = set(graph.roots)
         self.order = {n: i for i, n in enumerate(graph.nodes)}
-        self.view_memo: dict[Node, bool] = {}
+        self.views = self.find_views()
         self.reader = Reader(self.is_view)
         self.cluster: dict[Node, Cluster] = {}
         self.through: dict[Node, list[Node]] = {}
-        # Who reads a value, looking through views; None stands for a reader outside all kernels.
+        # Who reads a value, looking through views; None stands for the program's caller.
         self.readers: dict[Node, list[Node | None]] = {n: [] for n in graph.nodes}
 
     def run(self) -> Graph:
@@ -94,17 +98,21 @@ class _Fusion:
 
     # -- what takes part
     def fusible(self, node: Node) -> bool:
-        return isinstance(node.op.lowering, (Map, AxisReduce, Contract)) and not self.is_view(node)
+        return isinstance(node.op.lowering, _KINDS) and not self.is_view(node)
 
     def is_view(self, node: Node) -> bool:
-        """Tell whether consumers read through the node; values that leave the kernels are computed."""
-        known = self.view_memo.get(node)
-        if known is None:
-            inside = node not in self.roots and all(
-                isinstance(u.op.lowering, (Map, AxisReduce, Contract)) or is_view(u) for u in self.graph.users[node]
-            )
-            known = self.view_memo[node] = inside and is_view(node)
-        return known
+        """Tell whether all consumers read through the node, so that no kernel computes it."""
+        return node in self.views
+
+    def find_views(self) -> set[Node]:
+        """Return the views that only kernels and other such views read."""
+        views: set[Node] = set()
+        for node in reversed(self.graph.nodes):
+            if node in self.roots or not is_view(node):
+                continue
+            if all(isinstance(u.op.lowering, _KINDS) or u in views for u in self.graph.users[node]):
+                views.add(node)
+        return views
 
     def start(self, node: Node, position: float) -> None:
         reads, through = self.reader.reads(node)
@@ -112,22 +120,22 @@ class _Fusion:
         shape = frame(node)
         axes: Projection = tuple(None if d == 1 else a for a, d in enumerate(shape))
         rule = node.op.lowering
-        reduced = frozenset(a for a in node.attrs["axes"] if shape[a] != 1) if isinstance(rule, AxisReduce) else None
-        cluster = Cluster(
-            [node], shape, reduced or frozenset(), {node: axes}, position, isinstance(rule, Contract)
-        )
+        gone = node.attrs["axes"] if isinstance(rule, AxisReduce) else ()
+        reduced = frozenset(a for a in gone if shape[a] != 1)
+        cluster = Cluster([node], shape, reduced, {node: axes}, position, isinstance(rule, Contract))
         cluster.reads = [(node, r) for r in reads]
         self.cluster[node] = cluster
         for read in reads:
             self.readers[read.source].append(node)
 
     def note_outside_readers(self) -> None:
+        """Record readers that are no kernels of ours: the caller, reshapes, loops, callbacks."""
         for node in self.graph.nodes:
             if node in self.roots:
                 self.readers[node].append(None)
             if node not in self.cluster and not self.is_view(node):
                 for operand in node.inputs:
-                    self.readers[operand].append(None)
+                    self.readers[operand].append(node)
 
     # -- merging
     def merge_producers(self, node: Node) -> None:
@@ -162,7 +170,9 @@ class _Fusion:
 
     def try_merge(self, producer: Cluster, consumer: Cluster) -> Cluster | None:
         """Merge two clusters if that is legal and useful; returns the result."""
-        if len(producer.nodes) + len(consumer.nodes) > self.options.max_nodes or consumer.contraction:
+        if len(producer.nodes) + len(consumer.nodes) > self.options.max_nodes:
+            return None
+        if producer.contraction and consumer.contraction:
             return None
         merged = self.unify(producer, consumer)
         if merged is None or not self.storable(merged) or not self.affordable(producer, merged):
@@ -203,9 +213,7 @@ class _Fusion:
         nodes = sorted(places, key=self.order.__getitem__)
         inside = set(nodes)
         reads = [(n, r) for n, r in (*producer.reads, *consumer.reads) if r.source not in inside]
-        return Cluster(
-            nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction, reads
-        )
+        return Cluster(nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction or consumer.contraction, reads)
 
     def axis_pairs(self, producer: Cluster, consumer: Cluster) -> dict[int, int] | None:
         """Match axes of the two spaces by what the consumer reads; None if a read is irregular."""
@@ -249,20 +257,21 @@ class _Fusion:
                 continue
             if is_reduction(node) or self.leaves(node, merged):
                 return False
-            if merged.reduced and axes & merged.reduced and axes != full:
-                # It would be neither hoisted into the row nor a full value.
-                if node.op.cost > self.options.recompute:
-                    return False
+            # Such a value would be neither hoisted into the row nor a full value.
+            between = merged.reduced and axes & merged.reduced and axes != full
+            if between and node.op.cost > self.options.recompute:
+                return False
         if merged.contraction and (merged.reduced or not self.is_epilogue(merged)):
             return False
         # A total over everything, then a second trip through the data: nothing is saved.
-        if merged.reduced and not rows and any(
-            self.leaves(n, merged) and {a for a in merged.result_axes(n) if a is not None} & merged.reduced
-            and self.after_reduction(n, merged)
-            for n in merged.nodes
-        ):
+        if merged.reduced and not rows and any(self.second_trip(n, merged) for n in merged.nodes):
             return False
         return len({r.source for _, r in merged.reads}) <= self.options.max_operands
+
+    def second_trip(self, node: Node, merged: Cluster) -> bool:
+        """Tell whether a value is stored along the reduced axes after a reduction has finished."""
+        stored = self.leaves(node, merged) and any(a in merged.reduced for a in merged.result_axes(node))
+        return stored and self.after_reduction(node, merged)
 
     def after_reduction(self, node: Node, cluster: Cluster) -> bool:
         inside = set(cluster.nodes)
@@ -286,7 +295,8 @@ class _Fusion:
 
     def leaves(self, node: Node, cluster: Cluster) -> bool:
         """Tell whether a value is needed outside the cluster."""
-        return any(r is None or self.cluster.get(r) is None or r not in cluster.places for r in self.readers[node])
+        readers = self.readers[node]
+        return any(r is None or r not in self.cluster or r not in cluster.places for r in readers)
 
     def affordable(self, producer: Cluster, merged: Cluster) -> bool:
         """Tell whether values narrower than the space are cheap to compute again along its inner axis."""
@@ -303,18 +313,27 @@ class _Fusion:
     def acyclic_position(self, producer: Cluster, consumer: Cluster) -> float | None:
         """Return where the merged cluster stands in topological order, None if it would lie on a cycle.
 
-        Both answers are local: if nobody else reads the producer it can move down to the
-        consumer; if all other operands of the consumer stand before the producer, the
-        consumer can move up.  Otherwise a search between the two decides.
+        Both answers are local: if everybody else who reads the producer stands behind the
+        consumer, it can move down to the consumer; if all other operands of the consumer
+        stand before the producer, the consumer can move up.
         """
-        inside = producer.places.keys() | consumer.places.keys()
-        if all(r in inside for n in producer.nodes for r in self.readers[n] if r is not None):
+        if not self.read_before(producer, consumer):
             return consumer.position
         others = {self.cluster[r.source] for _, r in consumer.reads if r.source in self.cluster}
         others -= {producer, consumer}
         late = [c for c in others if c.position > producer.position]
         late += self.opaque_operands(consumer, producer)
         return producer.position if not late else None
+
+    def read_before(self, producer: Cluster, consumer: Cluster) -> bool:
+        """Tell whether the producer has readers other than the consumer that may stand before it."""
+        for reader in (r for n in producer.nodes for r in self.readers[n] if r is not None):
+            cluster = self.cluster.get(reader)
+            if cluster is None or (
+                cluster not in (producer, consumer) and cluster.position < consumer.position
+            ):
+                return True
+        return False
 
     def opaque_operands(self, consumer: Cluster, producer: Cluster) -> list[Cluster]:
         """Return clusters behind the consumer's operands that no kernel computes (reshapes, loops)."""
@@ -346,7 +365,9 @@ class _Fusion:
             self.emit(root, grouped, done, new)
         return self.graph.rewired({old: n for old, n in new.items() if old is not n})
 
-    def emit(self, root: Node, grouped: dict[Node, Cluster], done: set[Cluster], new: dict[Node, Node]) -> None:
+    def emit(
+        self, root: Node, grouped: dict[Node, Cluster], done: set[Cluster], new: dict[Node, Node]
+    ) -> None:
         """Build the image of `root` after that of everything it needs, without recursion."""
         stack: list[Node] = [root]
         while stack:
@@ -379,7 +400,8 @@ class _Fusion:
     def replace(self, cluster: Cluster, new: dict[Node, Node]) -> None:
         operands = self.operands(cluster)
         inner: dict[Node, Node] = {
-            n: Node(PLACEHOLDER, (), Attrs(), n.type, n.name or f"in{k}", n.where) for k, n in enumerate(operands)
+            n: Node(PLACEHOLDER, (), Attrs(), n.type, n.name or f"in{k}", n.where)
+            for k, n in enumerate(operands)
         }
         feeds = tuple(inner[n] for n in operands)
         views = {v for n in cluster.nodes for v in self.through[n]}

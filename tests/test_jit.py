@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graphc.errors import KernelError
 from graphc.runtime import features, kernels, linker, object_cache, runner
-from graphc.runtime.kernel_source import KernelError, KernelSource
+from graphc.runtime.kernel_source import KernelSource
 
 POINTWISE = """
 def kernel(x, y, out, n, thread, threads):

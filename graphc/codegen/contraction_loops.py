@@ -37,6 +37,7 @@ class Loops:
         return count
 
     def close(self, count: int) -> None:
+        """End `count` loops."""
         for _ in range(count):
             self.emitter.close()
 
@@ -112,7 +113,9 @@ class TiledLoops(Loops):
         emitter.close()
 
 
-def strided_in(e: Expr, variables: Index, extents: Shape, inner: Index, inner_extents: Shape) -> Strided | None:
+def strided_in(
+    e: Expr, variables: Index, extents: Shape, inner: Index, inner_extents: Shape
+) -> Strided | None:
     """Return the strides of an operand that walks both its own and the inner axes evenly."""
     found = strided(e)
     if found is None or found.flat(variables, extents) is None:

@@ -165,6 +165,7 @@ class Direct(TiledLoops):
         return dims.product(self.shape[axis + 1 :])
 
     def write(self) -> None:
+        """Write the whole kernel."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         self.fill_offsets()
         hoisted = self.lhs is None and not mentions(region.lhs, region.batch)
@@ -233,7 +234,7 @@ class Direct(TiledLoops):
         return name
 
     def padded_index(self, a: int, low: str, limit: Dim) -> tuple[str, tuple[str, list[str]]]:
-        """Open the loop over one axis of the padded copy; return its index, and the source's with its tests."""
+        """Open the loop over one axis of the copy; return its index, the source's, and its tests."""
         emitter = self.emitter
         index, at = emitter.fresh("i"), emitter.fresh("x")
         emitter.open(f"for {index} in range({emitter.size(self.shape[a])}):")
@@ -251,7 +252,9 @@ class Direct(TiledLoops):
         emitter = self.emitter
         text = "0"
         for a, axis in enumerate(self.walk.axes):
-            at = emitter.size(axis.start) if self.walk.padded else f"({self.low(axis)} + {emitter.size(axis.start)})"
+            at = emitter.size(axis.start)
+            if not self.walk.padded:
+                at = f"({self.low(axis)} + {at})"
             outer = "".join(
                 f" + {emitter.operand(v)} * {f}" for v, f in axis.factors.items() if v in self.outer
             )
@@ -276,6 +279,7 @@ class Direct(TiledLoops):
         emitter.close()
 
     def tiles(self, sums: str, base: str, width: str) -> None:
+        """Compute all columns of a block, useful or not, by the tile."""
         emitter, rows, cols = self.emitter, self.tile.rows, self.tile.cols
         k, strip, w, m, h = (emitter.fresh(p) for p in "fnwmh")
         taken = emitter.fresh("c")
@@ -307,7 +311,8 @@ class Direct(TiledLoops):
         buffer = emitter.buffers[self.lhs.load.data]
         a_row = emitter.size(self.lhs.flat(region.rows, spec.rows) or 0)
         a_k = emitter.size(self.lhs.flat(region.inner, spec.inner) or 0)
-        return f"addr({buffer.name}, {emitter.offset(buffer, position)} + {m} * {a_row} + {k} * {a_k})", a_row, a_k
+        start = f"{emitter.offset(buffer, position)} + {m} * {a_row} + {k} * {a_k}"
+        return f"addr({buffer.name}, {start})", a_row, a_k
 
     def results(self, sums: str, first: str, taken: str, width: str) -> None:
         """Apply the epilogue to the useful columns of a finished block."""

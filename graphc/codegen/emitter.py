@@ -11,8 +11,11 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from graphc.codegen import scalar
 from graphc.dims import Dim
+from graphc.errors import KernelError
 from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
@@ -169,7 +172,7 @@ class Emitter:
         home = self._home(e)
         texts = {"load": self._load_text, "cast": self._cast_text, "call": self._call_text}
         if e.kind not in texts:
-            raise KeyError(f"{e!r} is used outside the loop that defines it")
+            raise KernelError(f"{e!r} is used outside the loop that defines it")
         name = self.fresh()
         home.lines.append("    " * home.depth + f"{name} = {texts[e.kind](e)}")
         home.names[e] = name
@@ -214,11 +217,12 @@ class Emitter:
         if axis + 1 < len(index):
             joined = self.merged.get((index[axis], index[axis + 1]))
             if joined is not None:
-                rest = self._axis_pair(buffer, index, axis, joined)
-                return rest
+                return self._axis_pair(buffer, index, axis, joined)
         return buffer.shape[axis], index[axis], 1
 
-    def _axis_pair(self, buffer: Buffer, index: Sequence[Expr], axis: int, joined: Expr) -> tuple[Dim, Expr, int]:
+    def _axis_pair(
+        self, buffer: Buffer, index: Sequence[Expr], axis: int, joined: Expr
+    ) -> tuple[Dim, Expr, int]:
         size: Dim = buffer.shape[axis] * buffer.shape[axis + 1]
         taken = 2
         while axis + taken < len(index) and (joined, index[axis + taken]) in self.merged:
@@ -373,8 +377,6 @@ def step(kind: str, dtype: DType, value: str, position: str, text: str, flat: st
 
 def initial(kind: str, dtype: DType) -> object:
     """Return the neutral element of a reduction."""
-    import numpy as np
-
     if kind in INIT:
         return INIT[kind]
     high = kind in ("min", "argmin")

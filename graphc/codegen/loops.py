@@ -9,8 +9,10 @@ read in its own order and the inner loop still vectorizes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from graphc import dims
 from graphc.codegen import scalar
@@ -97,7 +99,7 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
 
 
 def declare(
-    emitter: Emitter, values: Sequence[Expr], stores: Sequence[Store], aliases: Mapping[object, object]
+    emitter: Emitter, values: Sequence[Expr], stores: Sequence[Store], aliases: Mapping[object, Any]
 ) -> None:
     """Make the pointer parameters of everything that is read or written."""
     wanted: list[tuple[object, Node]] = [(e.data, e.data) for e in walk(values) if e.kind == "load"]
@@ -105,7 +107,7 @@ def declare(
     for handle, node in wanted:
         owner = aliases.get(handle)
         if owner is not None:
-            source = owner[1] if isinstance(owner, tuple) else owner
+            source: Node = owner[1] if isinstance(owner, tuple) else owner
             emitter.buffer(owner, source.type.shape, source.type.dtype)
         emitter.buffer(handle, node.type.shape, node.type.dtype, share=owner)
 
@@ -168,7 +170,9 @@ def _loose_indices(region: Region) -> set[Expr]:
     """Return loop variables that are used otherwise than as a whole position of a load."""
     used: set[Expr] = set()
     for e in walk(_values(region)):
-        inner = [a for arg in e.args for a in walk([arg]) if arg.kind != "index"] if e.kind == "load" else e.args
+        inner = e.args
+        if e.kind == "load":
+            inner = tuple(a for arg in e.args if arg.kind != "index" for a in walk([arg]))
         used |= {a for a in inner if a.kind == "index"}
     return used
 
@@ -446,7 +450,6 @@ class _Lanes:
         outer = [a for a in range(last) if a not in region.reduced]
         self.outer, self.inner = collapse(region, [outer, sorted(region.reduced)])
         self.lane_axis = last
-        self.accumulators: dict[Reduction, str] = {}
 
     def write(self) -> None:
         emitter, region = self.emitter, self.region
@@ -460,12 +463,12 @@ class _Lanes:
             self.phase(phase)
         rows = [s for s in region.stores if s.phase is None]
         if rows:
-            self.lane_loop(lambda: [store_line(emitter, s) for s in rows])
+            self.lane_loop([partial(store_line, emitter, s) for s in rows])
         emitter.close()
         _close_loops(emitter, len(self.outer))
 
-    def lane_loop(self, body: object) -> None:
-        """Write a loop over the columns of the strip around what `body` writes."""
+    def lane_loop(self, body: Sequence[Callable[[], None]]) -> None:
+        """Write a loop over the columns of the strip around what the parts of `body` write."""
         emitter = self.emitter
         lane = emitter.fresh("j")
         index = self.region.indices[self.lane_axis]
@@ -474,8 +477,8 @@ class _Lanes:
         column = emitter.fresh("i")
         emitter.line(f"{column} = {self.strip} + {lane}")
         emitter.name(index, column)
-        if callable(body):
-            body()
+        for write in body:
+            write()
         emitter.close()
 
     def phase(self, phase: int) -> None:
@@ -483,7 +486,7 @@ class _Lanes:
         totals = [_LaneTotal(emitter, r) for r in region.reductions if r.phase == phase]
         stores = [s for s in region.stores if s.phase == phase]
         if totals:
-            self.lane_loop(lambda: [t.start() for t in totals])
+            self.lane_loop([t.start for t in totals])
         _open_loops(emitter, region, self.inner)
 
         def body() -> None:
@@ -492,7 +495,7 @@ class _Lanes:
             for store in stores:
                 store_line(emitter, store)
 
-        self.lane_loop(body)
+        self.lane_loop([body])
         _close_loops(emitter, len(self.inner))
         for total in totals:
             node = total.reduction.node

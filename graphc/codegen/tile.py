@@ -42,7 +42,7 @@ class Tile:
         return self.vectors * self.lanes
 
     def name(self, form: str) -> str:
-        """Return the name of the tile in kernel code: form ``full`` or ``edge``, or these with ``_indirect``."""
+        """Return the tile's name in kernel code: ``full`` or ``edge``, also with ``_indirect``."""
         return f"tile_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}_{form}"
 
 
@@ -83,7 +83,17 @@ def _make(tile: Tile, edge: bool, indirect: bool) -> Any:
     ) -> Any:
         rows_of_b = types.CPointer(types.int64) if indirect else integer
         signature = types.void(
-            pointer, integer, integer, pointer, rows_of_b, pointer, integer, integer, integer, integer, integer
+            pointer,
+            integer,
+            integer,
+            pointer,
+            rows_of_b,
+            pointer,
+            integer,
+            integer,
+            integer,
+            integer,
+            integer,
         )
         return signature, generate
 

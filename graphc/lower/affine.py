@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from graphc import dims
 from graphc.dims import Dim
 from graphc.lower.expr import ZERO, Expr
-from graphc.lower.rewrite import substitute
 from graphc.lower.region import walk
+from graphc.lower.rewrite import substitute
 from graphc.types import INT64
 
 
@@ -26,7 +27,7 @@ class Strided:
         if not pairs:
             return 0
         stride = self.strides.get(pairs[-1][0], 0)
-        for (outer, _), (inner, extent) in zip(pairs, pairs[1:], strict=False):
+        for (outer, _), (inner, extent) in itertools.pairwise(pairs):
             if self.strides.get(outer, 0) != self.strides.get(inner, 0) * extent:
                 return None
         return stride
@@ -143,5 +144,7 @@ def _scaled(e: Expr, left: dict[Expr, Dim], right: dict[Expr, Dim]) -> dict[Expr
     factors, other = (left, e.args[1]) if left else (right, e.args[0])
     if not factors:
         return {}
-    scale: Dim | None = other.data if other.kind == "const" else other.data.dim if other.kind == "size" else None
-    return None if scale is None else {v: f * scale for v, f in factors.items()}
+    if other.kind not in ("const", "size"):
+        return None
+    scale: Dim = other.data if other.kind == "const" else other.data.dim
+    return {v: f * scale for v, f in factors.items()}

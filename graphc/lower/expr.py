@@ -8,6 +8,7 @@ code generation assigns each shared one to a temporary.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class Expr:
     data: Any
 
     def __new__(cls, kind: str, args: tuple[Expr, ...], dtype: DType, data: Any = None) -> Expr:
+        """Return the one expression with this content."""
         key = (kind, tuple(map(id, args)), dtype, _data_key(data))
         with _lock:
             found = _interned.get(key)
@@ -254,13 +256,7 @@ def check(ok: Expr, value: Expr, message: Any) -> Expr:
     return Expr("check", (ok, value), value.dtype, message)
 
 
-def _counter() -> Any:
-    import itertools
-
-    return itertools.count()
-
-
-_fresh = _counter()
+_fresh = itertools.count()
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "lt": lambda a, b: a < b,

@@ -60,7 +60,7 @@ def is_view(node: Node) -> bool:
         return [d for d in node.type.shape if d != 1] == [d for d in source if d != 1]
     if not isinstance(rule, Map):
         return False
-    value = rule.fn(_site(node, lambda k, at: expr.load(node.inputs[k], at, node.inputs[k].type.dtype)), _axes(node))
+    value = rule.fn(_site(node, lambda k, at: _load(node.inputs[k], at)), _axes(node))
     if value.kind in ("load", "const"):
         return True
     parts = walk([value])
@@ -69,6 +69,10 @@ def is_view(node: Node) -> bool:
 
 def _site(node: Node, reader: Callable[[int, Index], Expr]) -> Site:
     return Site(node.type, tuple(i.type for i in node.inputs), node.attrs, reader, node)
+
+
+def _load(source: Node, at: Index) -> Expr:
+    return expr.load(source, at, source.type.dtype)
 
 
 def _axes(node: Node) -> Index:
@@ -91,7 +95,7 @@ class Reader:
                 through[source] = None
                 return self._through(source, at, value)
             found[source, at] = None
-            return expr.load(source, at, source.type.dtype)
+            return _load(source, at)
 
         rule = node.op.lowering
         if isinstance(rule, AxisReduce):
@@ -100,7 +104,7 @@ class Reader:
             rule.fn(_site(node, lambda k, at: value(node.inputs[k], at)), _axes(node))
         elif isinstance(rule, Contract):
             self._contract(node, rule, value)
-        return [Read(s, _projection(s, at)) for s, at in found], list(through)
+        return [Read(s, _projection(s, at, frame(node))) for s, at in found], list(through)
 
     def _through(self, view: Node, at: Index, value: Callable[[Node, Index], Expr]) -> Expr:
         rule = view.op.lowering
@@ -119,14 +123,22 @@ class Reader:
 _GROUPS = ("batch", "rows", "cols", "inner")
 
 
-def _projection(source: Node, at: Index) -> Projection | None:
+def _projection(source: Node, at: Index, loops: Shape) -> Projection | None:
     axes: list[int | None] = []
     for d, e in zip(source.type.shape, at, strict=True):
+        axis = _axis_of(e)
         if d == 1 and e is expr.ZERO:
             axes.append(None)
-        elif e.kind == "index" and str(e.data).startswith("a") and str(e.data)[1:].isdigit():
-            axes.append(int(str(e.data)[1:]))
-        else:
+        elif axis is None or loops[axis] != d:
+            # A concatenated operand is read at its own index, but not over the whole loop.
             return None
+        else:
+            axes.append(axis)
     named = [a for a in axes if a is not None]
     return tuple(axes) if named == sorted(set(named)) else None
+
+
+def _axis_of(e: Expr) -> int | None:
+    """Return the loop axis that an index is, unchanged, or None."""
+    name = str(e.data)
+    return int(name[1:]) if e.kind == "index" and name[0] == "a" and name[1:].isdigit() else None

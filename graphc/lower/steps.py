@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from graphc.errors import PassError
 from graphc.ir import Graph, Node
-
 from graphc.lower.contraction import ContractionRegion, lower_contraction
-from graphc.lower.region import Frame, Region, frame_of, lower_region, walk
+from graphc.lower.region import Frame, Region, frame_of, lower_region
 from graphc.lower.rules import (
     Alias,
     AxisReduce,
@@ -26,7 +26,7 @@ from graphc.lower.rules import (
     Loop,
     Map,
 )
-from graphc.errors import PassError
+from graphc.types import TensorType, TupleType
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,12 @@ class Storage:
 
     node: Node
     item: int = 0
+
+    @property
+    def type(self) -> TensorType:
+        """Shape and dtype of the value."""
+        kind = self.node.type
+        return kind.items[self.item] if isinstance(kind, TupleType) else kind
 
     def __repr__(self) -> str:
         return f"<storage of {self.node.op.name}.{self.item} {self.node.type}>"
@@ -123,18 +129,12 @@ def _lower_fused(node: Node) -> Step:
     return Step(node, lower(members, body.outputs, body.frame), reads, writes, members)
 
 
-def identity_reads(region: Region, handle: Node, store_position: Index, phase: int | None) -> bool:
+def identity_reads(
+    region: Region | ContractionRegion, handle: Node, store_position: Index, phase: int | None
+) -> bool:
     """Tell whether `handle` is read only at the element that the store then overwrites.
 
     Then the result may take over the operand's memory.
     """
     last = region.phases if phase is None else phase
-    timed = [(r.phase, r.body) for r in region.reductions]
-    timed += [(last if s.phase is None else s.phase, s.value) for s in region.stores]
-    for when, value in timed:
-        for e in walk([value]):
-            if e.kind == "load" and e.data is handle and (when > last or e.args != store_position):
-                return False
-    return True
-
-
+    return all(when <= last and index == store_position for when, index in region.loads.get(handle, ()))

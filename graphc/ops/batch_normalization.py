@@ -134,9 +134,7 @@ def batch_norm_training(
     return y, ops.squeeze(level, rest), ops.squeeze(spread, rest)
 
 
-def _batch_rule(
-    ctx: Infer, x: TensorType, *parameters: TensorType, axis: int, eps: float
-) -> TensorType:
+def _batch_rule(ctx: Infer, x: TensorType, *parameters: TensorType, axis: int, eps: float) -> TensorType:
     ctx.dtype_in(x.dtype, FLOATS)
     for role, t in zip(("mean", "var", "weight", "bias"), parameters, strict=True):
         if t.dtype != x.dtype:

@@ -22,7 +22,7 @@ from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import sum as sum_
 from graphc.ops.regression_losses import paired
-from graphc.ops.softmax import below_max, log_softmax, softmax
+from graphc.ops.soft_maximum import below_max, log_softmax, softmax
 from graphc.ops.statistics import as_float
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL, FLOATS, INT64, INTEGERS, TensorType, is_float, is_integer
@@ -77,9 +77,7 @@ def softmax_cross_entropy(logits: TensorLike, labels: TensorLike, axis: int = -1
     return _SPARSE(x, _classes("softmax_cross_entropy", x, t, along), axis=along)
 
 
-def multiclass_hinge(
-    scores: TensorLike, labels: TensorLike, margin: float = 1.0, axis: int = -1
-) -> Tensor:
+def multiclass_hinge(scores: TensorLike, labels: TensorLike, margin: float = 1.0, axis: int = -1) -> Tensor:
     """Multiclass hinge loss: how far other classes come within `margin` of the right one.
 
     For every example, ``sum(max(0, scores[j] - scores[label] + margin))`` over the other
@@ -184,9 +182,7 @@ def _mask_samples() -> Iterable[Sample]:
     yield Sample((labels[:0],), {"axis": 1, "classes": 0}, expected=np.zeros((0, 0), bool), call=_MASK)
 
 
-_MASK = Op(
-    "class_mask", _mask_rule, _mask_numpy, Map(_mask_lower), samples=_mask_samples, dtypes=INTEGERS
-)
+_MASK = Op("class_mask", _mask_rule, _mask_numpy, Map(_mask_lower), samples=_mask_samples, dtypes=INTEGERS)
 
 
 # --------------------------------------------------- cross entropy of integer labels

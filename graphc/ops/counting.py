@@ -21,6 +21,7 @@ from graphc.types import BOOL, INT64, DType, TensorType, as_dtype
 
 __all__ = ["count_nonzero", "element_count"]
 
+
 # -------------------------------------------------------------- element_count
 def element_count(x: TensorLike, axis: AxisLike = None, dtype: object = INT64) -> Tensor:
     """Return the number of elements along axes, as a value of the graph.

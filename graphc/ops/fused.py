@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.errors import GraphError
 from graphc.ir import Attrs, Graph, Node
 from graphc.lower.rules import Fused, Item, Map
 from graphc.ops.op import Infer, Op, make_node
@@ -11,7 +12,7 @@ from graphc.types import TensorType, TupleType
 
 
 def _unused(*args: Any, **attrs: Any) -> Any:
-    raise TypeError("a fused node is interpreted through its sub-graph")
+    raise GraphError("a fused node is interpreted through its sub-graph")
 
 
 def _item_rule(ctx: Infer, source: TupleType, index: int) -> TensorType:
@@ -45,7 +46,7 @@ def fuse_nodes(body: Graph, operands: tuple[Node, ...]) -> tuple[Node, ...]:
     name = next((n.name for n in reversed(body.outputs) if n.name), None)
     if len(types) == 1:
         return (Node(FUSED, operands, Attrs(), types[0], name, where, body),)
-    fused = Node(FUSED, operands, Attrs(), TupleType(types), name, where, body)
+    fused = Node(FUSED, operands, Attrs(), TupleType.of(types), name, where, body)
     return tuple(
         Node(ITEM, (fused,), Attrs({"index": k}), out.type, out.name, out.where)
         for k, out in enumerate(body.outputs)

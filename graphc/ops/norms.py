@@ -103,9 +103,7 @@ def _norm_expand(x: Tensor, axes: Axes, keepdims: bool, ord: float) -> Tensor:
     return ops.pow(sum_(ops.pow(ops.abs(x), ord), axis=axes, keepdims=keepdims), 1 / ord)
 
 
-def _norm_gradient(
-    g: Tensor, out: Tensor, x: Tensor, axes: Axes, keepdims: bool, ord: float
-) -> Gradients:
+def _norm_gradient(g: Tensor, out: Tensor, x: Tensor, axes: Axes, keepdims: bool, ord: float) -> Gradients:
     scale = keep_axes(g, axes, keepdims)
     if ord == 1:
         return [ops.sign(x) * scale]

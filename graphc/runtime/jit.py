@@ -18,9 +18,10 @@ import numpy as np
 from llvmlite import binding as llvm
 from numba.core import types
 
+from graphc.errors import KernelError
 from graphc.runtime import numba_frontend, target
 from graphc.runtime.device_intrinsics import INTRINSICS
-from graphc.runtime.kernel_source import KernelError, KernelSource
+from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.target import CompiledObject
 
 __all__ = ["assembly", "compile_kernel"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-__all__ = ["POINTER_DTYPES", "KernelError", "KernelSource"]
+from graphc.errors import KernelError
+
+__all__ = ["POINTER_DTYPES", "KernelSource"]
 
 POINTER_DTYPES = (
     "bool",
@@ -19,10 +21,6 @@ POINTER_DTYPES = (
     "float64",
 )
 _KINDS = frozenset(["int64", *(f"{dtype}*" for dtype in POINTER_DTYPES)])
-
-
-class KernelError(RuntimeError):
-    """A generated kernel cannot be compiled; always a defect of the code generator."""
 
 
 @dataclass(frozen=True)

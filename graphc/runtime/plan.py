@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
-from graphc.codegen.loops import Scratch
+from graphc.codegen.loops import KernelText, Scratch
 from graphc.dims import Dim
 from graphc.ir import Node
 from graphc.lower.rules import Leaf
@@ -24,19 +24,39 @@ from graphc.memory import ALIGNMENT, Assignment, Block, byte_size, place
 from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
+# A value or working memory, whose address is passed; a size or the code of a check; "status".
+Argument = Storage | Scratch | Dim | str
 
 
 @dataclass(frozen=True)
 class Launch:
     """One step ready to be planned: its kernel's address, and what each argument is.
 
-    `arguments` holds a `Storage`, a `Scratch`, a dimension or an int per parameter;
-    `step` is None for the copies that commit updates.  `address` is 0 for a callback.
+    `arguments` has one entry per parameter; `step` is None for the copies that commit
+    updates.  `address` is 0 for a callback.
     """
 
     step: Step | None
     address: int
-    arguments: tuple[object, ...]
+    arguments: tuple[Argument, ...]
+
+
+def arguments(
+    text: KernelText, bound: Mapping[object, Storage], codes: Mapping[Node, int]
+) -> tuple[Argument, ...]:
+    """Return what each parameter of a kernel is bound to: see `Argument`."""
+    found: list[Argument] = []
+    for name, _ in text.params:
+        if name in text.pointers:
+            handle = text.pointers[name]
+            found.append(handle if isinstance(handle, Scratch) else bound[handle])
+        elif name in text.sizes:
+            found.append(text.sizes[name])
+        elif name == "status":
+            found.append("status")
+        else:
+            found.append(codes[text.checks[int(name.removeprefix("code"))]])
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -76,8 +96,8 @@ class Plan:
         Tables and args blocks.
     segments : list
         In order: the address of a step table, or a `Launch` to call back.
-    input_slots, output_slots : list of list of int
-        Positions of each input's and output's address.
+    call_slots : list of list of int
+        Positions of each input's address, then of each output's.
     outputs : list of (shape, dtype)
         What to allocate.
     arena_slots : list of (int, int)
@@ -89,14 +109,12 @@ class Plan:
     sizes: Mapping[str, int]
     words: ctypes.Array[ctypes.c_int64]
     segments: list[int | Launch]
-    input_slots: list[list[int]]
-    output_slots: list[list[int]]
+    call_slots: list[list[int]]
     outputs: list[tuple[tuple[int, ...], DType]]
     arena_slots: list[tuple[int, int]]
     arena_size: int
     offsets: Mapping[object, int]
     base: int = 0
-    scalars: list[tuple[int, int]] = field(default_factory=list)
 
     def rebase(self, base: int) -> None:
         """Point all temporaries into the arena at `base`."""
@@ -134,8 +152,7 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int) -> Plan:
         dict(sizes),
         words,
         done,
-        writer.input_slots,
-        writer.output_slots,
+        writer.input_slots + writer.output_slots,
         specs,
         writer.arena_slots,
         arena_size,
@@ -197,9 +214,9 @@ class _Writer:
         for slot, argument in enumerate(launch.arguments, start):
             if isinstance(argument, (Storage, Scratch)):
                 self.pointer(argument, slot)
-            elif argument == "status":
+            elif isinstance(argument, str):
                 self.words[slot] = self.status
-            elif isinstance(argument, (int, dims.SymbolicDim)):
+            else:
                 self.words[slot] = dims.evaluate(argument, self.sizes)
 
     def pointer(self, handle: Storage | Scratch, slot: int) -> None:
@@ -219,6 +236,3 @@ def view(plan: Plan, arena: Arena, key: object, shape: tuple[int, ...], dtype: D
     start = arena.base - arena.memory.ctypes.data + plan.offsets[key]
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     return arena.memory[start : start + size].view(dtype).reshape(shape)
-
-
-Argument = Storage | Scratch | Dim | str

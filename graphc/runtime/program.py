@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.loops import KernelText, Scratch
-from graphc.errors import CheckError, FeedError, caller
-from graphc.ir import Graph, Node
+from graphc.codegen.loops import KernelText
+from graphc.errors import CheckError, FeedError, GraphError, caller
+from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
 from graphc.lower.steps import Step, Storage, storage_of
-from graphc.memory import Assignment
+from graphc.memory import Assignment, total_size
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
@@ -24,10 +26,17 @@ from graphc.runtime import plan as planning
 from graphc.runtime import runner
 from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.plan import Arena, Launch, Layout, Plan
+from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
-# Plans kept per program; beyond it the one unused for longest is dropped.
+# Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
+# An array's address, several times faster than from its array interface, but only of writeable memory.
+_addressof = ctypes.addressof
+# An array's buffer: numpy's stubs deny it before Python 3.12.
+_window: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
+# Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
+_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,30 @@ class Kernel:
         return f"<Kernel {self.name}>"
 
 
+_programs: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Free the child's programs from calls that ran in other threads of the parent."""
+    STATE_LOCK.release()
+    for program in list(_programs):
+        program._interrupted()
+
+
+# A fork waits until no program is changing variables; stateless ones just start afresh in the child.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
+    )
+
 Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
 
 
 class Program:
     """A compiled graph: call it with arrays.
 
-    Made by `graphc.compile`.  Calls are thread-safe: they run one after another.
+    Made by `graphc.compile`.  Calls are thread-safe: they run one after another.  A forked
+    child can go on calling it.
 
     Attributes
     ----------
@@ -117,10 +143,10 @@ class Program:
         self._results = len(graph.outputs)
         # Programs that touch variables exclude each other: an update is seen whole or not at all.
         self._lock = STATE_LOCK if graph.variables else threading.RLock()
+        self._calling_back = False
+        _programs.add(self)
 
     def _lay_out(self, bindings: Bindings) -> Layout:
-        from graphc.compiler import arguments
-
         sources = [k.compiled for k in self.kernels if k.compiled is not None]
         loaded = iter(native.load_kernels(sources))
         codes = {node: code for code, node in self._checks.items()}
@@ -129,7 +155,7 @@ class Program:
             if kernel.text is None:
                 launches.append(Launch(step, 0, ()))
                 continue
-            launches.append(Launch(step, next(loaded).address, arguments(kernel.text, bound, codes)))
+            launches.append(Launch(step, next(loaded).address, planning.arguments(kernel.text, bound, codes)))
         outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
         return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
 
@@ -183,12 +209,17 @@ class Program:
         return tuple(values[n] for n in self._names)
 
     def _execute(self, args: tuple[Any, ...], out: Any) -> list[Any]:
-        arrays = []
+        if self._calling_back:
+            raise GraphError(f"{self.name} is called by an operation that it calls itself", where=caller())
+        arrays = list(args)
+        addresses = []
         for k, dtype in enumerate(self._types):
             a = args[k]
-            if type(a) is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous or not a.flags.aligned:
-                a = self._convert(k, a)
-            arrays.append(a)
+            if type(a) is np.ndarray and a.dtype == dtype and a.flags.carray:
+                addresses.append(_addressof(_window(a)))
+            else:
+                a = arrays[k] = self._convert(k, a)
+                addresses.append(a.__array_interface__["data"][0])
         plan = self._plans.get(tuple([a.shape for a in arrays]))
         if plan is None:
             plan = self._plan(arrays)
@@ -198,13 +229,9 @@ class Program:
             results = [np.empty(shape, dtype) for shape, dtype in plan.outputs]
         else:
             results = self._given_outputs(out, plan, arrays)
+        addresses += [_addressof(_window(a)) for a in results]
         words = plan.words
-        for a, slots in zip(arrays, plan.input_slots, strict=True):
-            address = a.__array_interface__["data"][0]
-            for slot in slots:
-                words[slot] = address
-        for a, slots in zip(results, plan.output_slots, strict=True):
-            address = a.__array_interface__["data"][0]
+        for address, slots in zip(addresses, plan.call_slots, strict=True):
             for slot in slots:
                 words[slot] = address
         run = self._run
@@ -220,31 +247,26 @@ class Program:
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
         node = self.graph.inputs[k]
-        if isinstance(value, (bool, int, float, list, tuple)):
-            try:
-                found = np.asarray(value, node.type.dtype)
-            except (ValueError, OverflowError, TypeError) as error:
-                raise FeedError(
-                    f"{self.name}: feed of {node.name!r} is not a {node.type.dtype} array",
-                    expected=str(node.type),
-                    given=str(error),
-                    where=caller(),
-                ) from None
-        else:
-            found = np.asarray(value)
         try:
+            found = _as_array(value, node)
             interpreter.check_feed(node, found)
         except FeedError as error:
-            raise FeedError(
-                f"{self.name}: {error.what}", expected=error.expected, given=error.given, where=caller()
-            ) from None
+            raise self._named(error) from None
         return np.require(found, requirements=["C", "A"])
+
+    def _named(self, error: FeedError) -> FeedError:
+        """Return an error about a feed with the program's name and the line that calls it."""
+        what = f"{self.name}: {error.what}"
+        return FeedError(what, expected=error.expected, given=error.given, where=caller())
 
     def _plan(self, arrays: Sequence[Array]) -> Plan:
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        for node, array in fed.items():
-            interpreter.check_feed(node, array)
-        sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        try:
+            for node, array in fed.items():
+                interpreter.check_feed(node, array)
+            sizes = interpreter.solve_sizes(fed, self.graph.checks)
+        except FeedError as error:
+            raise self._named(error) from None
         plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
@@ -254,31 +276,33 @@ class Program:
         return plan
 
     def _given_outputs(self, out: Any, plan: Plan, arrays: Sequence[Array]) -> list[Array]:
-        given = [out] if isinstance(out, np.ndarray) else list(out)
-        expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
+        given = list(out) if isinstance(out, (list, tuple)) else [out]
         problem = "" if len(given) == len(plan.outputs) else f"{len(given)} arrays"
-        for a, (shape, dtype) in zip(given, plan.outputs, strict=False):
-            fits = isinstance(a, np.ndarray) and a.shape == shape and a.dtype == dtype
-            if not fits:
-                problem = problem or f"{getattr(a, 'dtype', type(a).__name__)}{list(np.shape(a))}"
-            elif not (a.flags.c_contiguous and a.flags.writeable and a.flags.aligned):
-                problem = problem or "an array that is read-only or not contiguous"
-            elif any(np.shares_memory(a, b) for b in (*arrays, *(g for g in given if g is not a))):
-                problem = problem or "an array that overlaps an input or another output"
+        for k, (shape, dtype) in enumerate(plan.outputs):
+            problem = problem or _misfit(given[k], shape, dtype, (*arrays, *given[:k]))
         if problem:
-            raise FeedError(f"{self.name}: out does not fit", expected=expected, given=problem, where=caller())
+            expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
+            what = f"{self.name}: out does not fit"
+            raise FeedError(what, expected=expected, given=problem, where=caller())
         return given
 
     # -- what is not native
-    def _call_back(self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+    def _call_back(
+        self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]
+    ) -> None:
         step = launch.step
         if step is None:
             return
         node = step.node
         operands = [
-            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes)) for i in node.inputs
+            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes))
+            for i in node.inputs
         ]
-        value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        self._calling_back = True
+        try:
+            value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        finally:
+            self._calling_back = False
         target = self._value(step.writes[node], plan, arrays, results, node.type.concrete(plan.sizes))
         found = np.asarray(value)
         if found.shape != target.shape or found.dtype != target.dtype:
@@ -315,9 +339,15 @@ class Program:
         node = self._checks[self._status.value]
         self._status.value = 0
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        # The whole graph: a fused node hides the failed one, and no variable has changed yet.
-        interpreter.run_nodes(self.graph.nodes, fed, plan.sizes)
+        # No variable has changed yet, so interpreting what the check needs fails at the same element.
+        interpreter.run_nodes(topological([_root(self.graph, node)]), fed, plan.sizes)
         raise CheckError(f"{node.op.name}: a run-time check failed", where=node.where)
+
+    def _interrupted(self) -> None:
+        if self._lock is not STATE_LOCK:
+            self._lock = threading.RLock()
+            self._calling_back = False
+            self._status.value = 0
 
     # -- looking
     @property
@@ -337,7 +367,8 @@ class Program:
         return program_to_text(self)
 
     def __repr__(self) -> str:
-        return f"<Program {self.name!r}: {len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels>"
+        counts = f"{len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels"
+        return f"<Program {self.name!r}: {counts}>"
 
 
 @dataclass(frozen=True)
@@ -367,8 +398,6 @@ class MemoryReport:
     @classmethod
     def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
         """Describe a layout, with byte counts at a plan's sizes."""
-        from graphc.memory import total_size
-
         assignment = layout.assignment
         temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
         written = {s for launch in layout.launches if launch.step for s in launch.step.writes.values()}
@@ -385,15 +414,52 @@ class MemoryReport:
         )
 
     def __str__(self) -> str:
-        at = "" if self.sizes is None else " at " + (", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes")
         lines = [
             f"{len(self.temporaries)} temporaries, {self.reused} results in an operand's memory",
             f"variables updated in place: {', '.join(self.in_place) or 'none'}",
             f"variables updated by copy: {', '.join(self.committed) or 'none'}",
         ]
         if self.sizes is not None:
-            lines.append(f"arena {self.arena} bytes{at}; without sharing {self.unshared} bytes")
+            at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
+            lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
         return "\n".join(lines)
+
+
+def _as_array(value: Any, node: Node) -> Array:
+    """Return a feed as an array; Python numbers and lists take a dtype that holds their kind."""
+    weak = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
+    dtype = node.type.dtype
+    try:
+        found = np.asarray(value)
+        rank = _KINDS.get(found.dtype.kind, len(_KINDS))
+        if not weak or (found.size and rank > _KINDS[dtype.kind]):
+            return found
+        with np.errstate(over="raise"):
+            return np.asarray(value, dtype)
+    except (ValueError, OverflowError, FloatingPointError) as error:
+        raise FeedError(
+            f"feed of placeholder {node.name!r} is no {dtype} array",
+            expected=str(node.type),
+            given=str(error),
+        ) from None
+
+
+def _misfit(a: Any, shape: tuple[int, ...], dtype: DType, others: Sequence[Array]) -> str:
+    """Return what keeps an output from being written into `a`, or nothing."""
+    if not isinstance(a, np.ndarray):
+        return type(a).__name__
+    if a.shape != shape or a.dtype != dtype:
+        return f"{a.dtype}{list(a.shape)}"
+    if not a.flags.carray:
+        return "an array that is read-only, unaligned or not contiguous"
+    overlaps = any(np.may_share_memory(a, b) for b in others)
+    return "an array that overlaps an input or another output" if overlaps else ""
+
+
+def _root(graph: Graph, node: Node) -> Node:
+    """Return `node` if it stands in the graph, or the fused node that it became a part of."""
+    fused = (n for n in graph.nodes if isinstance(n.payload, Graph) and node in n.payload.nodes)
+    return next(fused, node)
 
 
 def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
@@ -401,4 +467,4 @@ def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
     return {code: node for code, node in enumerate(nodes, 1)}
 
 
-__all__ = ["Kernel", "MemoryReport", "Program", "Scratch"]
+__all__ = ["Kernel", "MemoryReport", "Program"]

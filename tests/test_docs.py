@@ -1,0 +1,144 @@
+"""The documentation does what it says: code blocks, examples, commands, links, docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import pkgutil
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import graphc
+from graphc.cli import build_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(graphc.__path__, "graphc.")
+    if module.name != "graphc.__main__"
+)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+WORDS_OF_SHELL = re.compile(r"^(make|graphc) (.*?)(?:\s+#.*)?$", re.MULTILINE)
+INLINE = re.compile(r"`(make|graphc) ([^`]*)`")
+# Prints a line of its own between the outputs of two blocks.
+MARK = "-- end of block --"
+
+
+@dataclass
+class Block:
+    """A block of Python, the line it begins at, and the output the page shows below it, if any."""
+
+    code: str
+    line: int
+    output: str | None = None
+
+
+def page_id(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(page):
+    text = page.read_text(encoding="utf-8")
+    found: list[Block] = []
+    for fence in FENCE.finditer(text):
+        language, content = fence.groups()
+        if language == "python":
+            found.append(Block(content, text.count("\n", 0, fence.start()) + 1))
+        elif language == "text" and found:
+            found[-1].output = content
+    return found
+
+
+def script(page):
+    """Return one program of all blocks of a page, each on the line where the page has it."""
+    lines: list[str] = []
+    for block in blocks(page):
+        lines += [""] * (block.line - len(lines)) + block.code.splitlines() + [f"print({MARK!r})"]
+    return "\n".join(lines) + "\n"
+
+
+def run(arguments, folder):
+    return subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=folder,
+    )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=page_id)
+def test_code_blocks_run_and_print_what_the_page_shows(page, tmp_path):
+    # A process of its own: what a page registers must not reach the tables of the other tests.
+    program = tmp_path / f"{page.stem}.py"
+    program.write_text(script(page), encoding="utf-8")
+    done = run([program], tmp_path)
+    assert done.returncode == 0, done.stderr
+    outputs = done.stdout.split(f"{MARK}\n")
+    for block, output in zip(blocks(page), outputs, strict=False):
+        assert block.output is None or output == block.output, f"{page_id(page)}:{block.line}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=page_id)
+def test_examples_run(example, tmp_path):
+    done = run([example, "--fast"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout and not done.stderr
+
+
+def test_there_are_examples_and_pages():
+    assert len(EXAMPLES) >= 3
+    assert {"README.md", "CONTRIBUTING.md", "docs/guide.md"} <= {page_id(page) for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page_id(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_exist(page):
+    text = page.read_text(encoding="utf-8")
+    shell = "\n".join(content for language, content in FENCE.findall(text) if language == "sh")
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    prose = [(tool, " ".join(words.split())) for tool, words in INLINE.findall(FENCE.sub("", text))]
+    for tool, words in [*WORDS_OF_SHELL.findall(shell), *prose]:
+        if tool == "graphc":
+            build_parser().parse_args(words.split())
+        else:
+            assert {word for word in words.split() if "=" not in word} <= targets, words
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_pictures_are_those_of_the_programs(tmp_path):
+    pytest.importorskip("matplotlib")
+    source = ROOT / "docs" / "draw_pictures.py"
+    spec = importlib.util.spec_from_file_location("draw_pictures", source)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(tmp_path)
+    for drawn in tmp_path.iterdir():
+        kept = (ROOT / "docs" / "pictures" / drawn.name).read_text(encoding="utf-8")
+        assert words_in(drawn.read_text(encoding="utf-8")) == words_in(kept)
+
+
+def words_in(svg):
+    """Return the texts of a picture; coordinates may differ between versions of matplotlib."""
+    return re.findall(r">([^<>\s][^<>]*)</text>", svg)
