@@ -231,9 +231,6 @@ class _Fusion:
                     return None
         if len(set(pairs.values())) != len(pairs):
             return None
-        # The first rows of a slice are read at their own index, and yet there are fewer of them.
-        if any(producer.space[a] != consumer.space[b] for a, b in pairs.items()):
-            return None
         return pairs
 
     def complete(self, pairs: dict[int, int], producer: Cluster, consumer: Cluster) -> bool:

@@ -23,7 +23,7 @@ from graphc import dims
 from graphc.codegen import direct
 from graphc.codegen.contraction_loops import Loops, TiledLoops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, step
-from graphc.codegen.loops import KernelText, Scratch, declare, finish, store_line
+from graphc.codegen.loops import KernelText, Scratch, declare, finish, store_lines
 from graphc.codegen.scalar import SHORT
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
@@ -80,8 +80,7 @@ class _Plain(Loops):
         self.close(inner)
         emitter.name(expr.local(region.node, region.node.type.dtype), total)
         self.name_axes(self.result_axes())
-        for store in region.stores:
-            store_line(emitter, store)
+        store_lines(emitter, region.stores)
         self.close(count)
 
 

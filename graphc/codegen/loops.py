@@ -112,10 +112,16 @@ def declare(
         emitter.buffer(handle, node.type.shape, node.type.dtype, share=owner)
 
 
-def store_line(emitter: Emitter, store: Store) -> None:
-    """Write one result to its buffer."""
+def store_lines(emitter: Emitter, stores: Sequence[Store]) -> None:
+    """Write results to their buffers."""
+    # All values first: one of the buffers may hold the operand that another value reads.
+    values = [emitter.text(s.value) for s in stores]
+    for store, value in zip(stores, values, strict=True):
+        _store_line(emitter, store, value)
+
+
+def _store_line(emitter: Emitter, store: Store, value: str) -> None:
     buffer = emitter.buffers["out", store.node]
-    value = emitter.text(store.value)
     text = f"u8({value})" if str(buffer.dtype) == "bool" else value
     emitter.line(f"{buffer.name}[{emitter.offset(buffer, _emitted(emitter, store.position))}] = {text}")
 
@@ -131,8 +137,7 @@ def _emitted(emitter: Emitter, position: Sequence[Expr]) -> Sequence[Expr]:
 def _write_map(emitter: Emitter, region: Region) -> None:
     groups = collapse(region, [list(range(len(region.space)))])[0]
     _open_loops(emitter, region, groups)
-    for store in region.stores:
-        store_line(emitter, store)
+    store_lines(emitter, region.stores)
     _close_loops(emitter, len(groups))
 
 
@@ -251,9 +256,7 @@ class _Rows:
         kept = kept_values(region)
         for phase in range(region.phases):
             self.phase(phase, kept)
-        for store in region.stores:
-            if store.phase is None:
-                store_line(emitter, store)
+        store_lines(emitter, [s for s in region.stores if s.phase is None])
         _close_loops(emitter, len(self.outer))
 
     def phase(self, phase: int, kept: Mapping[Expr, int]) -> None:
@@ -291,8 +294,7 @@ class _Rows:
             total.add(self.flat() if total.arg else "0")
         for e in saves:
             self.save(e)
-        for store in stores:
-            store_line(emitter, store)
+        store_lines(emitter, stores)
         emitter.close()
         for total in totals:
             total.finish_part()
@@ -463,7 +465,7 @@ class _Lanes:
             self.phase(phase)
         rows = [s for s in region.stores if s.phase is None]
         if rows:
-            self.lane_loop([partial(store_line, emitter, s) for s in rows])
+            self.lane_loop([partial(store_lines, emitter, rows)])
         emitter.close()
         _close_loops(emitter, len(self.outer))
 
@@ -492,8 +494,7 @@ class _Lanes:
         def body() -> None:
             for total in totals:
                 total.add(self.flat() if total.arg else "0")
-            for store in stores:
-                store_line(emitter, store)
+            store_lines(emitter, stores)
 
         self.lane_loop([body])
         _close_loops(emitter, len(self.inner))
