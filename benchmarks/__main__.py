@@ -52,7 +52,9 @@ class _Report:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.names = [name for name in options.peers if peers.installed(name)]
+        # What the others are compared with takes part in any case.
+        asked = dict.fromkeys(("graphc", *options.peers))
+        self.names = [name for name in asked if peers.installed(name)]
         self.figures: dict[str, Any] = {"machine": machine.facts(), "steps": {}, "startup": {}}
         self.failed = False
 

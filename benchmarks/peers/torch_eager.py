@@ -40,11 +40,11 @@ class _Trainer:
         self.first = [torch.from_numpy(a) for pair in workload.weights() for a in pair]
         self.reset()
 
-    @torch.no_grad()
     def reset(self) -> None:
-        for parameter, value in zip(self.model.parameters(), self.first, strict=True):
-            # A linear layer keeps its weight transposed.
-            parameter.copy_(value.T if value.ndim == 2 else value)
+        with torch.no_grad():
+            for parameter, value in zip(self.model.parameters(), self.first, strict=True):
+                # A linear layer keeps its weight transposed.
+                parameter.copy_(value.T if value.ndim == 2 else value)
         self.optimizer = torch.optim.Adam(self.model.parameters(), self.workload.learning_rate, fused=True)
 
     def step(self) -> Any:
