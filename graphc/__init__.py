@@ -3,38 +3,41 @@
 Define a symbolic graph, let passes fuse and prune it, run the compiled program::
 
     import graphc as gx
+
+    x = gx.placeholder("x", shape=("batch", 784))
+    w = gx.variable(np.zeros((784, 10), "float32"), name="w")
+    scores = gx.compile(x, gx.softmax(x @ w))
+    scores(images)
 """
 
-from graphc import debug, nn, optim, random
-from graphc.autodiff import grad
-from graphc.compiler import compile
-from graphc.gradient_check import check_gradients
-from graphc.interpreter import evaluate
-from graphc.leaves import Variable, constant, placeholder, variable
-from graphc.nn.dropout import drop_connect, dropout
-from graphc.ops import *
-from graphc.runtime.program import Program
-from graphc.serialization import load_variables, save_variables
-from graphc.tensor import Tensor
+from types import ModuleType as _ModuleType
 
-__all__ = [
-    "Program",
-    "Tensor",
-    "Variable",
-    "check_gradients",
-    "compile",
-    "constant",
-    "debug",
-    "drop_connect",
-    "dropout",
-    "evaluate",
-    "grad",
-    "load_variables",
-    "nn",
-    "optim",
-    "placeholder",
-    "random",
-    "save_variables",
-    "variable",
-]
+from graphc import debug as debug
+from graphc import errors as errors
+from graphc import nn as nn
+from graphc import optim as optim
+from graphc import random as random
+from graphc.autodiff import grad as grad
+from graphc.compiler import compile as compile
+from graphc.gradient_check import check_gradients as check_gradients
+from graphc.interpreter import evaluate as evaluate
+from graphc.leaves import Variable as Variable
+from graphc.leaves import constant as constant
+from graphc.leaves import placeholder as placeholder
+from graphc.leaves import variable as variable
+from graphc.nn.dropout import drop_connect as drop_connect
+from graphc.nn.dropout import dropout as dropout
+from graphc.ops.public import *
+from graphc.runtime.program import Program as Program
+from graphc.serialization import load_variables as load_variables
+from graphc.serialization import save_variables as save_variables
+from graphc.tensor import Tensor as Tensor
+
 __version__ = "0.1.0"
+_NAMESPACES = ("debug", "errors", "nn", "optim", "random")
+
+
+def __dir__() -> list[str]:
+    """List the public face: every op, what stands above, and the namespaces; not the modules behind them."""
+    found = (n for n, v in globals().items() if n in _NAMESPACES or not isinstance(v, _ModuleType))
+    return sorted(n for n in found if not n.startswith("_"))

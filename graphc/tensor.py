@@ -7,10 +7,12 @@ value; Python control flow on it raises and names the graph's own control flow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, Union
+from typing import Any, NoReturn, Union, cast
 
 import numpy as np
 
+# The ops are written in terms of Tensor: its methods look them up when they are called.
+import graphc as gx
 from graphc.dims import Dim, Shape
 from graphc.errors import ControlFlowError, DTypeError, caller
 from graphc.ir import Node
@@ -114,115 +116,117 @@ class Tensor:
 
     # -- operators
     def __add__(self, other: TensorLike) -> Tensor:
-        return _ops().add(self, other)
+        return gx.add(self, other)
 
     def __radd__(self, other: TensorLike) -> Tensor:
-        return _ops().add(other, self)
+        return gx.add(other, self)
 
     def __sub__(self, other: TensorLike) -> Tensor:
-        return _ops().subtract(self, other)
+        return gx.subtract(self, other)
 
     def __rsub__(self, other: TensorLike) -> Tensor:
-        return _ops().subtract(other, self)
+        return gx.subtract(other, self)
 
     def __mul__(self, other: TensorLike) -> Tensor:
-        return _ops().multiply(self, other)
+        return gx.multiply(self, other)
 
     def __rmul__(self, other: TensorLike) -> Tensor:
-        return _ops().multiply(other, self)
+        return gx.multiply(other, self)
 
     def __truediv__(self, other: TensorLike) -> Tensor:
-        return _ops().divide(self, other)
+        return gx.divide(self, other)
 
     def __rtruediv__(self, other: TensorLike) -> Tensor:
-        return _ops().divide(other, self)
+        return gx.divide(other, self)
 
     def __floordiv__(self, other: TensorLike) -> Tensor:
-        return _ops().floor_divide(self, other)
+        return gx.floor_divide(self, other)
 
     def __rfloordiv__(self, other: TensorLike) -> Tensor:
-        return _ops().floor_divide(other, self)
+        return gx.floor_divide(other, self)
 
     def __mod__(self, other: TensorLike) -> Tensor:
-        return _ops().remainder(self, other)
+        return gx.remainder(self, other)
 
     def __rmod__(self, other: TensorLike) -> Tensor:
-        return _ops().remainder(other, self)
+        return gx.remainder(other, self)
 
     def __pow__(self, other: TensorLike) -> Tensor:
-        return _ops().pow(self, other)
+        return gx.pow(self, other)
 
     def __rpow__(self, other: TensorLike) -> Tensor:
-        return _ops().pow(other, self)
+        return gx.pow(other, self)
 
     def __matmul__(self, other: TensorLike) -> Tensor:
-        return _ops().matmul(self, other)
+        return gx.matmul(self, other)
 
     def __rmatmul__(self, other: TensorLike) -> Tensor:
-        return _ops().matmul(other, self)
+        return gx.matmul(other, self)
 
     def __and__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_and(self, other)
+        return gx.bitwise_and(self, other)
 
     def __rand__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_and(other, self)
+        return gx.bitwise_and(other, self)
 
     def __or__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_or(self, other)
+        return gx.bitwise_or(self, other)
 
     def __ror__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_or(other, self)
+        return gx.bitwise_or(other, self)
 
     def __xor__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_xor(self, other)
+        return gx.bitwise_xor(self, other)
 
     def __rxor__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_xor(other, self)
+        return gx.bitwise_xor(other, self)
 
     def __lshift__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_left_shift(self, other)
+        return gx.bitwise_left_shift(self, other)
 
     def __rlshift__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_left_shift(other, self)
+        return gx.bitwise_left_shift(other, self)
 
     def __rshift__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_right_shift(self, other)
+        return gx.bitwise_right_shift(self, other)
 
     def __rrshift__(self, other: TensorLike) -> Tensor:
-        return _ops().bitwise_right_shift(other, self)
+        return gx.bitwise_right_shift(other, self)
 
     def __neg__(self) -> Tensor:
-        return _ops().negative(self)
+        return gx.negative(self)
 
     def __pos__(self) -> Tensor:
         return self
 
     def __abs__(self) -> Tensor:
-        return _ops().abs(self)
+        return gx.abs(self)
 
     def __invert__(self) -> Tensor:
-        return _ops().bitwise_invert(self)
+        return gx.bitwise_invert(self)
 
     def __lt__(self, other: TensorLike) -> Tensor:
-        return _ops().less(self, other)
+        return gx.less(self, other)
 
     def __le__(self, other: TensorLike) -> Tensor:
-        return _ops().less_equal(self, other)
+        return gx.less_equal(self, other)
 
     def __gt__(self, other: TensorLike) -> Tensor:
-        return _ops().greater(self, other)
+        return gx.greater(self, other)
 
     def __ge__(self, other: TensorLike) -> Tensor:
-        return _ops().greater_equal(self, other)
+        return gx.greater_equal(self, other)
 
     def __eq__(self, other: object) -> Any:
-        return _ops().equal(self, other)
+        return gx.equal(self, cast("TensorLike", other))
 
     def __ne__(self, other: object) -> Any:
-        return _ops().not_equal(self, other)
+        return gx.not_equal(self, cast("TensorLike", other))
 
     def __getitem__(self, key: Any) -> Tensor:
-        return _ops().getitem(self, key)
+        from graphc.ops.getitem import getitem  # for the same reason; users write x[key]
+
+        return getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise ControlFlowError(
@@ -236,100 +240,93 @@ class Tensor:
     @property
     def T(self) -> Tensor:
         """Transpose: axes reversed."""
-        return _ops().permute_dims(self, tuple(reversed(range(self.ndim))))
+        return gx.permute_dims(self, tuple(reversed(range(self.ndim))))
 
     @property
     def mT(self) -> Tensor:
         """Matrix transpose: the last two axes exchanged."""
-        return _ops().matrix_transpose(self)
+        return gx.matrix_transpose(self)
 
     def astype(self, dtype: object) -> Tensor:
         """Convert to another dtype."""
-        return _ops().astype(self, dtype)
+        return gx.astype(self, dtype)
 
     def reshape(self, *shape: Any) -> Tensor:
         """Give the elements another shape; one size may be -1."""
-        return _ops().reshape(self, _unpack(shape))
+        return gx.reshape(self, _unpack(shape))
 
     def transpose(self, *axes: Any) -> Tensor:
         """Permute the axes; without arguments, reverse them."""
         order = _unpack(axes) if axes else tuple(reversed(range(self.ndim)))
-        return _ops().permute_dims(self, order)
+        return gx.permute_dims(self, order)
 
     def flatten(self) -> Tensor:
         """Return the elements as one axis."""
-        return _ops().reshape(self, (-1,))
+        return gx.reshape(self, (-1,))
 
     def squeeze(self, axis: Axes = None) -> Tensor:
         """Drop axes of size 1."""
-        return _ops().squeeze(self, axis)
+        return gx.squeeze(self, axis)
 
     def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Sum over axes."""
-        return _ops().sum(self, axis=axis, keepdims=keepdims)
+        return gx.sum(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Multiply over axes."""
-        return _ops().prod(self, axis=axis, keepdims=keepdims)
+        return gx.prod(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Average over axes."""
-        return _ops().mean(self, axis=axis, keepdims=keepdims)
+        return gx.mean(self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Largest element over axes."""
-        return _ops().max(self, axis=axis, keepdims=keepdims)
+        return gx.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Smallest element over axes."""
-        return _ops().min(self, axis=axis, keepdims=keepdims)
+        return gx.min(self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Axes = None, correction: float = 0, keepdims: bool = False) -> Tensor:
         """Variance over axes."""
-        return _ops().var(self, axis=axis, correction=correction, keepdims=keepdims)
+        return gx.var(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def std(self, axis: Axes = None, correction: float = 0, keepdims: bool = False) -> Tensor:
         """Standard deviation over axes."""
-        return _ops().std(self, axis=axis, correction=correction, keepdims=keepdims)
+        return gx.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def any(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Whether any element is true, over axes."""
-        return _ops().any(self, axis=axis, keepdims=keepdims)
+        return gx.any(self, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Whether all elements are true, over axes."""
-        return _ops().all(self, axis=axis, keepdims=keepdims)
+        return gx.all(self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Position of the largest element along an axis."""
-        return _ops().argmax(self, axis=axis, keepdims=keepdims)
+        return gx.argmax(self, axis=axis, keepdims=keepdims)
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Position of the smallest element along an axis."""
-        return _ops().argmin(self, axis=axis, keepdims=keepdims)
+        return gx.argmin(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int | None = None) -> Tensor:
         """Cumulative sum along an axis."""
-        return _ops().cumulative_sum(self, axis=axis)
+        return gx.cumulative_sum(self, axis=axis)
 
     def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
         """Limit the elements to an interval."""
-        return _ops().clip(self, min, max)
+        return gx.clip(self, min, max)
 
     def dot(self, other: TensorLike) -> Tensor:
         """Matrix product."""
-        return _ops().matmul(self, other)
+        return gx.matmul(self, other)
 
     def take(self, indices: TensorLike, axis: int | None = None) -> Tensor:
         """Select elements along an axis."""
-        return _ops().take(self, indices, axis=axis)
-
-
-def _ops() -> Any:
-    # Deferred: the ops are written in terms of Tensor.
-    from graphc import ops
-
-    return ops
+        return gx.take(self, indices, axis=axis)
 
 
 def _unpack(args: tuple[Any, ...]) -> tuple[Any, ...]:

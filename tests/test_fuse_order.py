@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graphc.passes import FAST
 
 import graphc as gx
 from graphc import interpreter
-from graphc.passes import FAST
 from graphc.pipeline import Pipeline
 from graphc.trace import trace
 

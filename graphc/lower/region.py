@@ -85,12 +85,17 @@ class Region:
         """For every operand, when and at which index it is read; a row value counts as after all phases."""
         timed = [(r.phase, r.body) for r in self.reductions]
         timed += [(self.phases if s.phase is None else s.phase, s.value) for s in self.stores]
-        found: dict[Node, dict[tuple[int, Index], None]] = {}
-        for when, value in timed:
-            for e in walk([value]):
-                if e.kind == "load":
-                    found.setdefault(e.data, {})[when, e.args] = None
-        return {handle: tuple(reads) for handle, reads in found.items()}
+        return timed_loads(timed)
+
+
+def timed_loads(values: Iterable[tuple[int, Expr]]) -> dict[Node, tuple[tuple[int, Index], ...]]:
+    """Return, for every operand of `values`, when and at which index it is read."""
+    found: dict[Node, dict[tuple[int, Index], None]] = {}
+    for when, value in values:
+        for e in walk([value]):
+            if e.kind == "load":
+                found.setdefault(e.data, {})[when, e.args] = None
+    return {handle: tuple(reads) for handle, reads in found.items()}
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,9 @@ def _lower_fused(node: Node) -> Step:
     return Step(node, lower(members, body.outputs, body.frame), reads, writes, members)
 
 
-def identity_reads(region: Region, handle: Node, store_position: Index, phase: int | None) -> bool:
+def identity_reads(
+    region: Region | ContractionRegion, handle: Node, store_position: Index, phase: int | None
+) -> bool:
     """Tell whether `handle` is read only at the element that the store then overwrites.
 
     Then the result may take over the operand's memory.

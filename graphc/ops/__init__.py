@@ -1,40 +1,4 @@
 """Every operation, one family a file; each op's knowledge stands together in one object."""
 
-from graphc.ops import losses as losses
-from graphc.ops.activations import *
-from graphc.ops.along_axis import *
-from graphc.ops.arithmetic import *
-from graphc.ops.batch_normalization import *
-from graphc.ops.convolution import *
-from graphc.ops.counting import *
-from graphc.ops.creation import *
-from graphc.ops.cumulative import *
-from graphc.ops.custom import *
-from graphc.ops.einsum import *
-from graphc.ops.elementwise import *
-from graphc.ops.extrema import *
-from graphc.ops.functions import *
-from graphc.ops.getitem import *
-from graphc.ops.indexing import *
-from graphc.ops.joining import *
-from graphc.ops.linalg import *
-from graphc.ops.linear_units import *
-from graphc.ops.logic import *
-from graphc.ops.markers import *
-from graphc.ops.normalization import *
-from graphc.ops.norms import *
-from graphc.ops.padding import *
-from graphc.ops.pooling import *
-from graphc.ops.power import *
-from graphc.ops.products import *
-from graphc.ops.ranges import *
-from graphc.ops.reductions import *
-from graphc.ops.refused import *
-from graphc.ops.selection import *
-from graphc.ops.shape import *
-from graphc.ops.slicing import *
-from graphc.ops.softmax import *
-from graphc.ops.sorting import *
-from graphc.ops.statistics import *
-from graphc.ops.threefry import *
-from graphc.ops.transpose import *
+from graphc.ops.getitem import getitem as getitem
+from graphc.ops.public import *

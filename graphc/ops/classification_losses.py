@@ -22,7 +22,7 @@ from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import sum as sum_
 from graphc.ops.regression_losses import paired
-from graphc.ops.softmax import below_max, log_softmax, softmax
+from graphc.ops.soft_maximum import below_max, log_softmax, softmax
 from graphc.ops.statistics import as_float
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL, FLOATS, INT64, INTEGERS, TensorType, is_float, is_integer

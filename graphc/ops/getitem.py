@@ -84,7 +84,7 @@ def getitem(x: TensorLike, key: Any) -> Tensor:
     --------
     >>> import graphc as gx
     >>> x = gx.placeholder("x", shape=("n", 4, 6))
-    >>> gx.getitem(x, (slice(1, None), ..., [0, 2]))
+    >>> x[1:, ..., [0, 2]]
     <Tensor float32[max(0, n - 1), 4, 2]>
     """
     t = as_tensor(x)

@@ -32,7 +32,9 @@ Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
 # An array's address, several times faster than from its array interface, but only of writeable memory.
-_addressof, _window = ctypes.addressof, (ctypes.c_char * 0).from_buffer
+_addressof = ctypes.addressof
+# An array's buffer: numpy's stubs deny it before Python 3.12.
+_window: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
 # Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
 _KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
 
@@ -280,17 +282,21 @@ class Program:
             problem = problem or _misfit(given[k], shape, dtype, (*arrays, *given[:k]))
         if problem:
             expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
-            raise FeedError(f"{self.name}: out does not fit", expected=expected, given=problem, where=caller())
+            what = f"{self.name}: out does not fit"
+            raise FeedError(what, expected=expected, given=problem, where=caller())
         return given
 
     # -- what is not native
-    def _call_back(self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+    def _call_back(
+        self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]
+    ) -> None:
         step = launch.step
         if step is None:
             return
         node = step.node
         operands = [
-            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes)) for i in node.inputs
+            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes))
+            for i in node.inputs
         ]
         self._calling_back = True
         try:
@@ -361,7 +367,8 @@ class Program:
         return program_to_text(self)
 
     def __repr__(self) -> str:
-        return f"<Program {self.name!r}: {len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels>"
+        counts = f"{len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels"
+        return f"<Program {self.name!r}: {counts}>"
 
 
 @dataclass(frozen=True)
@@ -407,14 +414,14 @@ class MemoryReport:
         )
 
     def __str__(self) -> str:
-        at = "" if self.sizes is None else " at " + (", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes")
         lines = [
             f"{len(self.temporaries)} temporaries, {self.reused} results in an operand's memory",
             f"variables updated in place: {', '.join(self.in_place) or 'none'}",
             f"variables updated by copy: {', '.join(self.committed) or 'none'}",
         ]
         if self.sizes is not None:
-            lines.append(f"arena {self.arena} bytes{at}; without sharing {self.unshared} bytes")
+            at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
+            lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
         return "\n".join(lines)
 
 
