@@ -22,6 +22,15 @@ Schedule = Callable[[Tensor], Tensor]
 def constant(rate: float) -> Schedule:
     """Return a schedule that stays at `rate`.
 
+    Parameters
+    ----------
+    rate : float
+        The rate.
+
+    Returns
+    -------
+    callable
+
     Examples
     --------
     >>> import graphc as gx
@@ -33,6 +42,19 @@ def constant(rate: float) -> Schedule:
 
 def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
     """Return a schedule that multiplies the rate by `factor` after each `every` steps.
+
+    Parameters
+    ----------
+    rate : float
+        First rate.
+    every : int
+        Steps between two decays.
+    factor : float, default 0.1
+        What each multiplies the rate by.
+
+    Returns
+    -------
+    callable
 
     Examples
     --------
@@ -79,6 +101,19 @@ def multistep(rate: float, milestones: Mapping[int, float]) -> Schedule:
 def exponential(rate: float, factor: float, every: int = 1) -> Schedule:
     """Return a schedule that decays smoothly, by `factor` over each `every` steps.
 
+    Parameters
+    ----------
+    rate : float
+        First rate.
+    factor : float
+        What `every` steps multiply the rate by.
+    every : int, default 1
+        Number of these steps.
+
+    Returns
+    -------
+    callable
+
     Examples
     --------
     >>> import graphc as gx
@@ -93,6 +128,19 @@ def cosine(rate: float, steps: int, final: float = 0.0) -> Schedule:
     """Return a schedule that falls along half a cosine from `rate` to `final`, and stays there.
 
     From Loshchilov and Hutter, "SGDR" (ICLR 2017), without restarts.
+
+    Parameters
+    ----------
+    rate : float
+        First rate.
+    steps : int
+        Length of the fall.
+    final : float, default 0
+        Last rate.
+
+    Returns
+    -------
+    callable
 
     Examples
     --------
@@ -109,6 +157,17 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
 
     Step 0 has ``1 / steps`` of the rate and step ``steps - 1`` all of it; `schedule`
     starts counting after the rise.
+
+    Parameters
+    ----------
+    schedule : callable or float
+        What follows the rise; a number is a constant rate.
+    steps : int
+        Length of the rise.
+
+    Returns
+    -------
+    callable
 
     Examples
     --------
