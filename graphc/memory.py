@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Dim
 from graphc.ir import Graph, Node
+from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, Store
 from graphc.lower.rules import Callback, Leaf
 from graphc.lower.steps import Step, Storage, identity_reads, storage_of
@@ -147,7 +148,7 @@ def _can_write(
 
 def _identical(step: Step, storage: Storage, source: Storage) -> bool:
     """Tell whether every operand that lies in `source` is read just where `storage` is written."""
-    if not isinstance(step.body, Region):
+    if not isinstance(step.body, (Region, ContractionRegion)):
         return False
     store = _store_of(step, storage)
     handles = [h for h, s in step.reads.items() if s == source]
@@ -157,7 +158,7 @@ def _identical(step: Step, storage: Storage, source: Storage) -> bool:
 
 
 def _store_of(step: Step, storage: Storage) -> Store | None:
-    if not isinstance(step.body, Region):
+    if not isinstance(step.body, (Region, ContractionRegion)):
         return None
     return next((s for s in step.body.stores if step.writes[s.node] == storage), None)
 
@@ -171,7 +172,7 @@ def _share_dying_operands(graph: Graph, result: Assignment) -> None:
             last[result.resolve(storage)] = i
     kept |= {storage for _, storage in result.committed}
     for i, step in enumerate(result.order):
-        if not isinstance(step.body, Region):
+        if not isinstance(step.body, (Region, ContractionRegion)):
             continue
         used: set[Storage] = set()
         for store in step.body.stores:
@@ -195,7 +196,7 @@ def _dying(
             continue
         same = [h for h, s in step.reads.items() if result.resolve(s) == source]
         region = step.body
-        if isinstance(region, Region) and all(
+        if isinstance(region, (Region, ContractionRegion)) and all(
             h.type == handle.type and identity_reads(region, h, store.position, store.phase) for h in same
         ):
             return source

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from graphc.dims import Shape
@@ -85,8 +85,6 @@ class _Fusion:
         self.through: dict[Node, list[Node]] = {}
         # Who reads a value, looking through views; None stands for the program's caller.
         self.readers: dict[Node, list[Node | None]] = {n: [] for n in graph.nodes}
-        # Values that something reads that is no kernel here: a reshape, a loop, a callback.
-        self.opaquely_read: set[Node] = set()
 
     def run(self) -> Graph:
         members = [n for n in self.graph.nodes if self.fusible(n)]
@@ -136,7 +134,6 @@ class _Fusion:
             if node in self.roots:
                 self.readers[node].append(None)
             if node not in self.cluster and not self.is_view(node):
-                self.opaquely_read.update(node.inputs)
                 for operand in node.inputs:
                     self.readers[operand].append(node)
 
@@ -173,7 +170,9 @@ class _Fusion:
 
     def try_merge(self, producer: Cluster, consumer: Cluster) -> Cluster | None:
         """Merge two clusters if that is legal and useful; returns the result."""
-        if len(producer.nodes) + len(consumer.nodes) > self.options.max_nodes or consumer.contraction:
+        if len(producer.nodes) + len(consumer.nodes) > self.options.max_nodes:
+            return None
+        if producer.contraction and consumer.contraction:
             return None
         merged = self.unify(producer, consumer)
         if merged is None or not self.storable(merged) or not self.affordable(producer, merged):
@@ -214,7 +213,7 @@ class _Fusion:
         nodes = sorted(places, key=self.order.__getitem__)
         inside = set(nodes)
         reads = [(n, r) for n, r in (*producer.reads, *consumer.reads) if r.source not in inside]
-        return Cluster(nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction, reads)
+        return Cluster(nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction or consumer.contraction, reads)
 
     def axis_pairs(self, producer: Cluster, consumer: Cluster) -> dict[int, int] | None:
         """Match axes of the two spaces by what the consumer reads; None if a read is irregular."""
@@ -311,12 +310,11 @@ class _Fusion:
     def acyclic_position(self, producer: Cluster, consumer: Cluster) -> float | None:
         """Return where the merged cluster stands in topological order, None if it would lie on a cycle.
 
-        Both answers are local: if nobody else reads the producer it can move down to the
-        consumer; if all other operands of the consumer stand before the producer, the
-        consumer can move up.  Otherwise a search between the two decides.
+        Both answers are local: if everybody else who reads the producer stands behind the
+        consumer, it can move down to the consumer; if all other operands of the consumer
+        stand before the producer, the consumer can move up.
         """
-        inside = producer.places.keys() | consumer.places.keys()
-        if not any(self.leads_elsewhere(n, inside) for n in producer.nodes):
+        if not self.read_before(producer, consumer):
             return consumer.position
         others = {self.cluster[r.source] for _, r in consumer.reads if r.source in self.cluster}
         others -= {producer, consumer}
@@ -324,9 +322,15 @@ class _Fusion:
         late += self.opaque_operands(consumer, producer)
         return producer.position if not late else None
 
-    def leads_elsewhere(self, node: Node, inside: Collection[Node]) -> bool:
-        """Tell whether a value reaches other nodes of the graph than those `inside`."""
-        return node in self.opaquely_read or any(r not in inside for r in self.readers[node] if r is not None)
+    def read_before(self, producer: Cluster, consumer: Cluster) -> bool:
+        """Tell whether the producer has readers other than the consumer that may stand before it."""
+        for reader in (r for n in producer.nodes for r in self.readers[n] if r is not None):
+            cluster = self.cluster.get(reader)
+            if cluster is None or (
+                cluster not in (producer, consumer) and cluster.position < consumer.position
+            ):
+                return True
+        return False
 
     def opaque_operands(self, consumer: Cluster, producer: Cluster) -> list[Cluster]:
         """Return clusters behind the consumer's operands that no kernel computes (reshapes, loops)."""

@@ -30,6 +30,7 @@ from graphc.lower import expr
 from graphc.lower.affine import Strided, Window, window
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
+from graphc.lower.region import Store
 from graphc.lower.rewrite import substitute
 from graphc.lower.rules import Index
 from graphc.types import INT64, is_float
@@ -57,7 +58,7 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
     if walked is not None:
         direct.Direct(emitter, region, walked, width).write()
     else:
-        _Tiled(emitter, region, width).write()
+        _Tiled(emitter, region, aliases, width).write()
     return finish(emitter)
 
 
@@ -87,7 +88,9 @@ class _Plain(Loops):
 class _Tiled(TiledLoops):
     """Blocks around a register tile."""
 
-    def __init__(self, emitter: Emitter, region: ContractionRegion, width: int) -> None:
+    def __init__(
+        self, emitter: Emitter, region: ContractionRegion, aliases: Mapping[object, object], width: int
+    ) -> None:
         super().__init__(emitter, region, static(region.extent("cols")), width)
         spec = region.shape
         self.split = _split(spec.inner)
@@ -99,8 +102,13 @@ class _Tiled(TiledLoops):
             self.rhs = None
         last = spec.cols[-1]
         self.runs = not isinstance(last, int) or last >= SHORTEST_RUN
-        # The raw sum goes to the first result that can hold it.
-        self.home = next((s for s in region.stores if s.node.type.dtype == region.dtype), None)
+        self.home = next((s for s in region.stores if self._holds_sum(s, aliases)), None)
+
+    def _holds_sum(self, store: Store, aliases: Mapping[object, object]) -> bool:
+        """Tell whether a result's memory may hold the unfinished sum: no operand may lie in it."""
+        handle = ("out", store.node)
+        free = handle not in aliases and handle not in aliases.values()
+        return free and store.node.type.dtype == self.region.dtype
 
     def _direct(self, e: Expr, variables: Index, extents: Shape) -> Strided | None:
         inner, sizes = self.region.inner[self.split :], self.region.shape.inner[self.split :]
@@ -123,13 +131,23 @@ class _Tiled(TiledLoops):
         self.close(batches)
 
     def sum_buffer(self) -> None:
-        """Choose where unfinished sums live: the result itself, or working memory."""
-        emitter = self.emitter
+        """Choose where a strip's unfinished sums live: in a result, or in working memory."""
+        emitter, dtype = self.emitter, self.region.dtype
         if self.home is not None:
             self.sums = emitter.buffers["out", self.home.node].name
             return
-        count = dims.product(self.region.node.type.shape)
-        self.sums = emitter.buffer(Scratch(count, self.region.dtype), (count,), self.region.dtype).name
+        count = self.m * self.tile.cols
+        self.sums = emitter.buffer(Scratch(count, dtype), (count,), dtype).name
+
+    @property
+    def sum_pitch(self) -> str:
+        """Distance of two rows of unfinished sums."""
+        return str(self.tile.cols) if self.home is None else self.emitter.size(self.n)
+
+    def sum_at(self, m: str, j: str) -> str:
+        """Return the offset of the unfinished sum at row `m` and column `j` of the strip."""
+        start = "0" if self.home is None else f"{self.base} + {self.strip}"
+        return f"{start} + {m} * {self.sum_pitch} + {j}"
 
     # -- packing
     def pack_rhs(self, first: str, taken: str) -> None:
@@ -266,8 +284,7 @@ class _Tiled(TiledLoops):
         m, j = emitter.fresh("m"), emitter.fresh("j")
         emitter.open(f"for {m} in range({emitter.size(self.m)}):")
         emitter.open(f"for {j} in range({self.strip_width}):")
-        place = f"{self.base} + {m} * {emitter.size(self.n)} + {self.strip} + {j}"
-        emitter.line(f"{self.sums}[{place}] = {self.short}(0.0)")
+        emitter.line(f"{self.sums}[{self.sum_at(m, j)}] = {self.short}(0.0)")
         emitter.close()
         emitter.close()
         emitter.close()
@@ -302,8 +319,8 @@ class _Tiled(TiledLoops):
         height = emitter.fresh("h")
         emitter.line(f"{height} = min({rows}, {m_text} - {m})")
         a, a_row, a_k = self.lhs_address(m, first)
-        c = f"addr({self.sums}, {self.base} + {m} * {emitter.size(self.n)} + {self.strip})"
-        call = f"({a}, {a_row}, {a_k}, {b}, {b_k}, {c}, {emitter.size(self.n)}, {inner}, "
+        c = f"addr({self.sums}, {self.sum_at(m, '0')})"
+        call = f"({a}, {a_row}, {a_k}, {b}, {b_k}, {c}, {self.sum_pitch}, {inner}, "
         call += f"{height}, {self.strip_width}, {add})"
         full, edge = self.tile.name("full") + call, self.tile.name("edge") + call
         test = self.full_test(height)
@@ -370,7 +387,7 @@ class _Tiled(TiledLoops):
         """Apply what is fused behind the contraction to the finished strip."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         local = expr.local(region.node, region.node.type.dtype)
-        if len(region.stores) == 1 and region.stores[0].value is local:
+        if self.home is not None and len(region.stores) == 1 and region.stores[0].value is local:
             return
         axes = self.result_axes()
         cols = {axis: e for axis, e in axes.items() if mentions(e, region.cols)}
@@ -387,7 +404,7 @@ class _Tiled(TiledLoops):
         place = emitter.fresh("o")
         emitter.line(f"{place} = {self.base} + {m} * {emitter.size(self.n)} + {flat}")
         total = emitter.fresh("t")
-        emitter.line(f"{total} = {self.sums}[{place}]")
+        emitter.line(f"{total} = {self.sums}[{self.sum_at(m, j)}]")
         self.store_results(total, place)
         emitter.close()
         emitter.close()

@@ -8,8 +8,9 @@ form the epilogue, applied to a finished tile before the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from graphc import dims
 from graphc.dims import Dim, Shape
@@ -17,7 +18,7 @@ from graphc.errors import NotFusibleError
 from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
-from graphc.lower.region import Composer, Frame, Store
+from graphc.lower.region import Composer, Frame, Store, timed_loads
 from graphc.lower.rules import Contract, Contraction, Index
 from graphc.types import DType
 
@@ -49,6 +50,17 @@ class ContractionRegion:
     lhs: Expr
     rhs: Expr
     stores: tuple[Store, ...]
+
+    @property
+    def phases(self) -> int:
+        """Number of loops over a result: the epilogue's."""
+        return 1
+
+    @cached_property
+    def loads(self) -> Mapping[Node, tuple[tuple[int, Index], ...]]:
+        """For every operand, when and at which index it is read."""
+        values = [self.lhs, self.rhs, *(s.value for s in self.stores)]
+        return timed_loads((0, v) for v in values)
 
     @property
     def dtype(self) -> DType:

@@ -104,7 +104,7 @@ class Reader:
             rule.fn(_site(node, lambda k, at: value(node.inputs[k], at)), _axes(node))
         elif isinstance(rule, Contract):
             self._contract(node, rule, value)
-        return [Read(s, _projection(s, at)) for s, at in found], list(through)
+        return [Read(s, _projection(s, at, frame(node))) for s, at in found], list(through)
 
     def _through(self, view: Node, at: Index, value: Callable[[Node, Index], Expr]) -> Expr:
         rule = view.op.lowering
@@ -123,14 +123,22 @@ class Reader:
 _GROUPS = ("batch", "rows", "cols", "inner")
 
 
-def _projection(source: Node, at: Index) -> Projection | None:
+def _projection(source: Node, at: Index, loops: Shape) -> Projection | None:
     axes: list[int | None] = []
     for d, e in zip(source.type.shape, at, strict=True):
+        axis = _axis_of(e)
         if d == 1 and e is expr.ZERO:
             axes.append(None)
-        elif e.kind == "index" and str(e.data).startswith("a") and str(e.data)[1:].isdigit():
-            axes.append(int(str(e.data)[1:]))
-        else:
+        elif axis is None or loops[axis] != d:
+            # A concatenated operand is read at its own index, but not over the whole loop.
             return None
+        else:
+            axes.append(axis)
     named = [a for a in axes if a is not None]
     return tuple(axes) if named == sorted(set(named)) else None
+
+
+def _axis_of(e: Expr) -> int | None:
+    """Return the loop axis that an index is, unchanged, or None."""
+    name = str(e.data)
+    return int(name[1:]) if e.kind == "index" and name[0] == "a" and name[1:].isdigit() else None

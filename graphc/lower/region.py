@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from graphc import dims
@@ -78,6 +79,23 @@ class Region:
         """Number of loops over the reduced axes in each row."""
         levels = [r.phase for r in self.reductions] + [s.phase for s in self.stores if s.phase is not None]
         return max(levels, default=0) + 1
+
+    @cached_property
+    def loads(self) -> Mapping[Node, tuple[tuple[int, Index], ...]]:
+        """For every operand, when and at which index it is read; a row value counts as after all phases."""
+        timed = [(r.phase, r.body) for r in self.reductions]
+        timed += [(self.phases if s.phase is None else s.phase, s.value) for s in self.stores]
+        return timed_loads(timed)
+
+
+def timed_loads(values: Iterable[tuple[int, Expr]]) -> dict[Node, tuple[tuple[int, Index], ...]]:
+    """Return, for every operand of `values`, when and at which index it is read."""
+    found: dict[Node, dict[tuple[int, Index], None]] = {}
+    for when, value in values:
+        for e in walk([value]):
+            if e.kind == "load":
+                found.setdefault(e.data, {})[when, e.args] = None
+    return {handle: tuple(reads) for handle, reads in found.items()}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from graphc.errors import PassError
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion, lower_contraction
-from graphc.lower.region import Frame, Region, frame_of, lower_region, walk
+from graphc.lower.region import Frame, Region, frame_of, lower_region
 from graphc.lower.rules import (
     Alias,
     AxisReduce,
@@ -129,16 +129,12 @@ def _lower_fused(node: Node) -> Step:
     return Step(node, lower(members, body.outputs, body.frame), reads, writes, members)
 
 
-def identity_reads(region: Region, handle: Node, store_position: Index, phase: int | None) -> bool:
+def identity_reads(
+    region: Region | ContractionRegion, handle: Node, store_position: Index, phase: int | None
+) -> bool:
     """Tell whether `handle` is read only at the element that the store then overwrites.
 
     Then the result may take over the operand's memory.
     """
     last = region.phases if phase is None else phase
-    timed = [(r.phase, r.body) for r in region.reductions]
-    timed += [(last if s.phase is None else s.phase, s.value) for s in region.stores]
-    for when, value in timed:
-        for e in walk([value]):
-            if e.kind == "load" and e.data is handle and (when > last or e.args != store_position):
-                return False
-    return True
+    return all(when <= last and index == store_position for when, index in region.loads.get(handle, ()))
