@@ -24,7 +24,6 @@ from llvmlite import ir
 _NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)(_indirect)?")
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
-_I1 = ir.IntType(1)
 
 
 @dataclass(frozen=True)
