@@ -56,6 +56,7 @@ def intrinsic(name: str) -> Any:
 
 
 def _make(tile: Tile, edge: bool, indirect: bool) -> Any:
+    # Deferred: a process with warm caches never imports Numba.
     from numba.core import types
     from numba.extending import intrinsic as numba_intrinsic
 

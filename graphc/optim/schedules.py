@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from graphc.errors import ArgumentError, caller
+from graphc.ops import cos, maximum, minimum, where
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import FLOAT64
 
@@ -87,7 +88,6 @@ def multistep(rate: float, milestones: Mapping[int, float]) -> Schedule:
     >>> [float(gx.evaluate(schedule(gx.constant(t)))) for t in (9, 10, 20)]
     [1.0, 0.5, 0.25]
     """
-    from graphc.ops import where
 
     def schedule(step: Tensor) -> Tensor:
         value = as_tensor(float(rate))
@@ -176,8 +176,6 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
     >>> [round(float(gx.evaluate(rising(gx.constant(t)))), 6) for t in range(5)]
     [0.2, 0.4, 0.6, 0.8, 0.8]
     """
-    from graphc.ops import maximum, minimum
-
     length = _positive(steps, "warmup: bad length")
     after = schedule if callable(schedule) else constant(schedule)
 
@@ -215,8 +213,6 @@ def one_cycle(peak: float, steps: int, rise: float = 0.3, start: float = 25.0, e
     >>> [round(float(gx.evaluate(schedule(gx.constant(t)))), 3) for t in (0, 5, 10)]
     [0.04, 1.0, 0.0]
     """
-    from graphc.ops import where
-
     top = _positive(steps, "one_cycle: bad length") * rise
     if not 0.0 < rise < 1.0:
         raise ArgumentError(
@@ -234,8 +230,6 @@ def one_cycle(peak: float, steps: int, rise: float = 0.3, start: float = 25.0, e
 
 
 def _cosine(start: float, end: float, progress: Tensor) -> Tensor:
-    from graphc.ops import cos, minimum
-
     return end + (start - end) * 0.5 * (1.0 + cos(math.pi * minimum(progress, 1.0)))
 
 
