@@ -22,7 +22,6 @@ from graphc.lower.rules import Expand, Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
-    # Deferred: Tensor's methods are ops.
     from graphc.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
