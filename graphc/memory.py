@@ -85,7 +85,7 @@ def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Ass
     result = Assignment(order)
     _place_updates(graph, result, late, checked)
     _share_dying_operands(graph, result)
-    _measure_lifetimes(graph, result)
+    _measure_lifetimes(result)
     return result
 
 
@@ -202,7 +202,7 @@ def _dying(
     return None
 
 
-def _measure_lifetimes(graph: Graph, result: Assignment) -> None:
+def _measure_lifetimes(result: Assignment) -> None:
     end = len(result.order)
     for i, step in enumerate(result.order):
         for storage in (*step.writes.values(), *step.reads.values()):

@@ -28,8 +28,6 @@ from graphc.types import FLOAT32, FLOAT64, DType
 BLOCK = 1024
 # Neighbouring columns accumulated together: two to four cache lines a row.
 LANES = 64
-# Values kept between phases, per row, where that is cheaper than computing them again.
-KEEP_LIMIT = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +245,7 @@ class _Rows:
         self.region = region
         outer = [a for a in range(len(region.space)) if a not in region.reduced]
         self.outer, self.inner = collapse(region, [outer, sorted(region.reduced)])
+        self.saved: dict[Expr, Scratch] = {}
 
     def write(self) -> None:
         emitter, region = self.emitter, self.region
@@ -319,7 +318,7 @@ class _Rows:
         count = dims.product(tuple(space[a] for a in sorted(self.region.reduced)))
         scratch = Scratch(count, e.dtype)
         buffer = self.emitter.buffer(scratch, (count,), e.dtype)
-        self.saved = {**getattr(self, "saved", {}), e: scratch}
+        self.saved[e] = scratch
         text = self.emitter.text(e)
         value = f"u8({text})" if str(e.dtype) == "bool" else text
         self.emitter.line(f"{buffer.name}[{self.flat()}] = {value}")
@@ -375,7 +374,7 @@ class _Total:
 
     def finish_part(self) -> None:
         if self.blocked:
-            self.emitter.line(f"{self.total} = {self.total} + {SHORT[str(self.wide)]}({self.part})")
+            self.emitter.line(f"{self.total} = {self.total} + {scalar.SHORT[str(self.wide)]}({self.part})")
 
     def result(self) -> str:
         """Return the finished value's name, in the node's own dtype."""
@@ -384,11 +383,8 @@ class _Total:
         if self.wide == self.dtype:
             return self.total
         name = self.emitter.fresh("r")
-        self.emitter.line(f"{name} = {SHORT[str(self.dtype)]}({self.total})")
+        self.emitter.line(f"{name} = {scalar.SHORT[str(self.dtype)]}({self.total})")
         return name
-
-
-SHORT = scalar.SHORT
 
 
 def kept_values(region: Region) -> dict[Expr, int]:
@@ -547,8 +543,9 @@ class _LaneTotal:
 
     def add(self, flat: str) -> None:
         emitter = self.emitter
-        text = scalar.convert(emitter.text(self.reduction.body), self.dtype, self.wide)
-        text = text if self.dtype != self.wide else emitter.text(self.reduction.body)
+        text = emitter.text(self.reduction.body)
+        if self.dtype != self.wide:
+            text = scalar.convert(text, self.dtype, self.wide)
         value, position = emitter.fresh("a"), emitter.fresh("k")
         cell = self._cell()
         emitter.line(f"{value} = ({cell} != 0)" if str(self.wide) == "bool" else f"{value} = {cell}")

@@ -161,7 +161,11 @@ def _where_samples() -> Iterable[Sample]:
         yield Sample((rng.random(shape) > 0.5, x, y), expected=np.where)
     yield Sample((np.array([[True], [False]]), np.ones(3), np.zeros((2, 1))), expected=np.where)
     hidden = np.array([np.nan, np.inf, 3.0])
-    yield Sample((np.array([False, False, True]), hidden, np.ones(3)), expected=np.array([1.0, 1.0, 3.0]))
+    yield Sample(
+        (np.array([False, False, True]), hidden, np.ones(3)),
+        expected=np.array([1.0, 1.0, 3.0]),
+        differentiable=False,
+    )
     for dtype in DTYPES:
         chosen = (np.array([1, 0, 1]).astype(dtype), np.array([0, 1, 1]).astype(dtype))
         yield Sample((np.array([True, False, True]), *chosen), expected=np.where)

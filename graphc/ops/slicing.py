@@ -19,6 +19,7 @@ from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.axes import is_int, normalize_axes, normalize_axis
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
+from graphc.ops.shape import reshape
 from graphc.tensor import Axes, Tensor, TensorLike, as_tensor
 from graphc.types import TensorType
 
@@ -44,12 +45,16 @@ def slice_window(
 def _slice_rule(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> TensorType:
     if not x.ndim == len(starts) == len(sizes) == len(steps):
         ctx.shape_error("window of another rank", f"{x.ndim} dimensions", len(sizes))
+    _require_inside(ctx, x, starts, sizes, steps)
+    return TensorType(sizes, x.dtype)
+
+
+def _require_inside(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> None:
     for axis, (n, start, count, step) in enumerate(zip(x.shape, starts, sizes, steps, strict=True)):
         if isinstance(count, int) and count > 0:
             last = start + (count - 1) * step
             low, high = (start, last) if step > 0 else (last, start)
             _inside(ctx, x, axis, n, low, high)
-    return TensorType(sizes, x.dtype)
 
 
 def _inside(ctx: Infer, x: TensorType, axis: int, n: Dim, low: Dim, high: Dim) -> None:
@@ -130,7 +135,10 @@ _SLICE = Op(
 def place(
     x: Tensor, shape: Shape, starts: Sequence[Dim], steps: Sequence[int], value: bool | int | float = 0
 ) -> Tensor:
-    """Return a tensor of `shape` filled with `value`, its strided window replaced by `x`."""
+    """Return a tensor of `shape` filled with `value`, its strided window replaced by `x`.
+
+    A window of symbolic size is taken to lie within `shape`; one of static size is verified.
+    """
     whole = shape == x.shape and all(s == 1 for s in steps) and all(s == 0 for s in starts)
     fill = x.dtype.type(value).item()
     return x if whole else _PLACE(x, shape=shape, starts=tuple(starts), steps=tuple(steps), value=fill)
@@ -141,7 +149,9 @@ def _place_rule(
 ) -> TensorType:
     if not x.ndim == len(shape) == len(starts) == len(steps):
         ctx.shape_error("window of another rank", f"{x.ndim} dimensions", len(shape))
-    return TensorType(shape, x.dtype)
+    result = TensorType(shape, x.dtype)
+    _require_inside(ctx, result, starts, x.shape, steps)
+    return result
 
 
 def _place_numpy(x: Array, shape: Any, starts: Shape, steps: tuple[int, ...], value: Any) -> Array:
@@ -203,6 +213,7 @@ _PLACE = Op(
     samples=_place_samples,
     errors=lambda: (
         ErrorSample(lambda: place(as_tensor(np.zeros(3)), (3, 3), (0,), (1,)), ShapeError, "rank"),
+        ErrorSample(lambda: place(as_tensor(np.zeros(3)), (4,), (2,), (1,)), ShapeError, "beyond axis 0"),
     ),
     cost=0,
 )
@@ -257,8 +268,6 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axes = None) -> Tensor
     >>> gx.evaluate(gx.roll(gx.constant([1, 2, 3, 4]), 1))
     array([4, 1, 2, 3])
     """
-    from graphc.ops.shape import reshape
-
     t = as_tensor(x)
     if axis is None:
         return reshape(roll(reshape(t, -1), shift, 0), t.shape)
@@ -281,6 +290,7 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _roll_axis(t: Tensor, axis: int, shift: int) -> Tensor:
+    # Deferred: splits are slices in turn.
     from graphc.ops.joining import concat
 
     n = t.shape[axis]

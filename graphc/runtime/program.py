@@ -362,6 +362,7 @@ class Program:
         return [dict(p.sizes) for p in self._plans.values()]
 
     def __str__(self) -> str:
+        # Deferred: printing describes programs.
         from graphc.printing import program_to_text
 
         return program_to_text(self)

@@ -1,0 +1,108 @@
+"""Every op of the registry against NumPy, its own gradient and its own mistakes; new ops enrol themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from op_table import (
+    DIFFERENTIABLE,
+    OPS,
+    Call,
+    Samples,
+    assert_same,
+    build,
+    build_symbolic,
+    compile_calls,
+    differentiable,
+    gradient,
+    in_every_dtype,
+    resized,
+    run,
+)
+
+import graphc as gx
+from graphc.errors import GraphcError
+from graphc.ops.op import Op
+from graphc.runtime import kernels
+
+every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+every_differentiable_op = pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
+
+
+@every_op
+def test_meaning(op: Op) -> None:
+    """The interpreter's value has the promised type, and is what the sample expects."""
+    for k, sample in enumerate(op.samples()):
+        call = build(op, sample)
+        found = call.interpret()
+        for out, value in zip(call.outputs, found, strict=True):
+            assert out.dtype == value.dtype and out.shape == value.shape, f"sample {k}"
+        if sample.expected is None:
+            continue
+        with np.errstate(all="ignore"):
+            expected = sample.expected(*sample.inputs) if callable(sample.expected) else sample.expected
+        assert found[0].shape == np.shape(expected), f"sample {k}"
+        np.testing.assert_allclose(found[0], expected, rtol=1e-6, atol=1e-12, err_msg=f"sample {k}")
+
+
+@every_op
+def test_compiled_equals_interpreted(op: Op) -> None:
+    calls = [build(op, s, f"s{k}_") for k, s in enumerate([*op.samples(), *in_every_dtype(op)])]
+    expected = [c.interpret() for c in calls]
+    for level in ("none", "full"):
+        _check(compile_calls(calls, level), calls, expected, level)
+
+
+@every_op
+def test_one_program_serves_every_size(op: Op) -> None:
+    calls = [build_symbolic(op, s, f"s{k}_") for k, s in enumerate(op.samples())]
+    program = compile_calls(calls, "full")
+    compiled = kernels.compilations()
+    for some in (calls, *([resized(c, size) for c in calls] for size in (0, 1))):
+        _check(program, some, [c.interpret() for c in some], "symbolic")
+    assert kernels.compilations() == compiled
+
+
+def _check(program: gx.Program, calls: Sequence[Call], expected: Samples, context: str) -> None:
+    for k, (call, found, wanted) in enumerate(zip(calls, run(program, calls), expected, strict=True)):
+        assert_same(call, found, wanted, f"{context}, sample {k}:")
+
+
+@every_differentiable_op
+def test_gradients_equal_finite_differences(op: Op) -> None:
+    for sample in differentiable(op):
+        call = build(op, sample)
+        gx.check_gradients(list(call.outputs), feeds=call.feeds, entries=12)
+
+
+@every_differentiable_op
+def test_second_gradients_equal_finite_differences(op: Op) -> None:
+    # One sample with elements: the rules are differentiated, whatever they are applied to.
+    for sample in [s for s in differentiable(op) if all(a.size for a in s.inputs)][:1]:
+        call = gradient(build(op, sample))
+        gx.check_gradients(list(call.outputs), feeds=call.feeds, entries=6, rtol=1e-4, atol=1e-5)
+
+
+@every_differentiable_op
+def test_compiled_gradients_equal_interpreted(op: Op) -> None:
+    calls = [gradient(build_symbolic(op, s, f"s{k}_")) for k, s in enumerate(differentiable(op))]
+    calls = [replace(c, sample=replace(c.sample, ulp=8 * c.sample.ulp)) for c in calls]
+    program = compile_calls(calls, "full")
+    for some in (calls, *([resized(c, size) for c in calls] for size in (0, 1))):
+        _check(program, some, [c.interpret() for c in some], "gradient")
+
+
+@every_op
+def test_mistakes_are_named(op: Op) -> None:
+    for mistake in op.errors():
+        with pytest.raises(mistake.error) as caught:
+            mistake.build()
+        message = str(caught.value)
+        assert type(caught.value) is mistake.error, message
+        assert isinstance(caught.value, GraphcError), message
+        assert mistake.match in message, message
+        assert len(message.splitlines()) <= 3, message
+        assert f"{__file__}:" in message, f"the user's line is missing: {message}"
