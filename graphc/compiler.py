@@ -24,6 +24,9 @@ from graphc.runtime.program import Kernel, Program
 from graphc.tensor import Tensor
 from graphc.trace import Updates, trace
 
+# Characters of a kernel's name that are spent on the ops that run in it.
+NAME_LENGTH = 40
+
 
 def compile(
     inputs: Tensor | Sequence[Tensor],
@@ -90,11 +93,11 @@ def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
     texts = [generate(step, assignment) for step in assignment.order]
     commits = [_commit(variable, storage) for variable, storage in assignment.committed]
     kernels = [
-        Kernel(_name(step), step.members, text, _source(_name(step), text))
+        Kernel(_name(step), step.members, tuple(step.writes), text, _source(_name(step), text))
         for step, text in zip(assignment.order, texts, strict=True)
     ]
     kernels += [
-        Kernel("commit", (variable,), text, _source("commit", text))
+        Kernel("commit", (variable,), (variable,), text, _source("commit", text))
         for text, (variable, _) in zip((t for t, _ in commits), assignment.committed, strict=True)
     ]
     bindings: list[tuple[Step | None, Mapping[object, Storage]]] = [
@@ -182,5 +185,7 @@ def _commit(variable: Node, storage: Storage) -> tuple[KernelText, dict[object, 
 
 def _name(step: Step) -> str:
     words = [re.sub(r"\W", "_", n.op.name) for n in step.members]
-    label = "_".join(dict.fromkeys(words))
-    return label if len(label) <= 48 else f"{label[:40]}_{len(words)}"
+    distinct = list(dict.fromkeys(words))
+    shown = next((k for k in range(len(distinct), 1, -1) if len("_".join(distinct[:k])) <= NAME_LENGTH), 1)
+    rest = len(distinct) - shown
+    return "_".join(distinct[:shown]) + (f"_and_{rest}_more" if rest else "")

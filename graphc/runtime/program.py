@@ -49,12 +49,15 @@ class Kernel:
         Made of the ops that run in it.
     nodes : tuple of Node
         These ops' nodes, with the user's lines.
+    results : tuple of Node
+        Those whose values it stores.
     text : KernelText or None
         Generated parameters and code; None where the step calls back into Python.
     """
 
     name: str
     nodes: tuple[Node, ...]
+    results: tuple[Node, ...]
     text: KernelText | None
     compiled: KernelSource | None
 
@@ -402,7 +405,7 @@ class MemoryReport:
         assignment = layout.assignment
         temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
         return cls(
-            [f"{s.node.op.name} {s.node.type} from {s.node.where}" for s in temporaries],
+            [_described(s) for s in temporaries],
             [str(v.name) for v in assignment.in_place],
             [str(v.name) for v, _ in assignment.committed],
             len(assignment.home) - len(assignment.in_place),
@@ -412,15 +415,23 @@ class MemoryReport:
         )
 
     def __str__(self) -> str:
+        from graphc.printing import few
+
         lines = [
-            f"{len(self.temporaries)} temporaries, {self.reused} results in an operand's memory",
-            f"variables updated in place: {', '.join(self.in_place) or 'none'}",
-            f"variables updated by copy: {', '.join(self.committed) or 'none'}",
+            f"temporaries: {len(self.temporaries)}, results in an operand's memory: {self.reused}",
+            f"variables updated in place ({len(self.in_place)}): {few(self.in_place, 8)}",
+            f"variables updated by copy ({len(self.committed)}): {few(self.committed, 8)}",
         ]
         if self.sizes is not None:
             at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
             lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
         return "\n".join(lines)
+
+
+def _described(storage: Storage) -> str:
+    node = storage.node
+    inner = node.payload.outputs[storage.item] if isinstance(node.payload, Graph) else node
+    return f"{inner.op.name}: {inner.type}  {inner.where}"
 
 
 def _as_array(value: Any, node: Node) -> Array:
