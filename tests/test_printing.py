@@ -99,7 +99,9 @@ def test_a_kernel_shows_its_operations_source_and_machine_code() -> None:
     program = _training_step()
     for kernel in program.kernels:
         header = [line for line in kernel.source.splitlines() if line.startswith("#")]
-        assert len(header) == len(kernel.nodes) and all("test_printing.py:" in line for line in header)
+        operations, parameters = header[: len(kernel.nodes)], header[len(kernel.nodes) :]
+        assert all("test_printing.py:" in line for line in operations)
+        assert parameters and all(re.fullmatch(r"# (p|dim)\d+ = .+", line) for line in parameters)
         assert "def kernel(" in kernel.source
         assert "define void" in kernel.llvm and kernel.name in kernel.asm
         assert len(kernel.name) < 60 and repr(kernel) == f"<Kernel {kernel.name}>"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.loops import KernelText
+from graphc.codegen.loops import KernelText, Scratch
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
@@ -63,10 +63,13 @@ class Kernel:
 
     @property
     def source(self) -> str:
-        """Generated Python, headed by the operations that it performs."""
+        """Generated Python, headed by the operations that it performs and what its parameters are."""
         lines = [f"# {n.op.name}: {n.type}  {n.where}" for n in self.nodes]
-        body = self.text.code if self.text is not None else "# calls the op's NumPy meaning in Python\n"
-        return "\n".join([*lines, body])
+        if self.text is None:
+            return "\n".join([*lines, "# calls the op's NumPy meaning in Python\n"])
+        lines += [f"# {name} = {_meaning(handle)}" for name, handle in self.text.pointers.items()]
+        lines += [f"# {name} = {size}" for name, size in self.text.sizes.items()]
+        return "\n".join([*lines, self.text.code])
 
     @property
     def llvm(self) -> str:
@@ -80,6 +83,17 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name}>"
+
+
+def _meaning(handle: object) -> str:
+    """Return what a pointer parameter points to."""
+    if isinstance(handle, Scratch):
+        return f"working memory: {handle.dtype}[{handle.count}]"
+    if isinstance(handle, tuple):
+        return f"result of {handle[1].op.name}: {handle[1].type}  {handle[1].where}"
+    if isinstance(handle, Node):
+        return f"{handle.name or handle.op.name}: {handle.type}  {handle.where}"
+    return str(handle)
 
 
 _programs: weakref.WeakSet[Program] = weakref.WeakSet()
