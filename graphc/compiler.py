@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphc.codegen import contraction, handwritten, loops
+from graphc.codegen import contraction, handwritten, regions
 from graphc.codegen.loops import KernelText
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion
@@ -157,7 +157,7 @@ def generate(step: Step, assignment: Assignment) -> KernelText | None:
     """Write the kernel of a step; None for a callback."""
     aliases = assignment.aliases(step)
     if isinstance(step.body, Region):
-        return loops.generate(step.body, aliases)
+        return regions.generate(step.body, aliases)
     if isinstance(step.body, ContractionRegion):
         return contraction.generate(step.body, aliases, features.vector_bytes())
     if isinstance(step.body, Loop):
@@ -179,7 +179,7 @@ def _bindings(step: Step) -> dict[object, Storage]:
 def _commit(variable: Node, storage: Storage) -> tuple[KernelText, dict[object, Storage]]:
     """Write the kernel that copies a finished value into its variable."""
     copied = copy_of(variable)
-    text = loops.generate(lower_region((copied,), (copied,), frame_of(copied)), {})
+    text = regions.generate(lower_region((copied,), (copied,), frame_of(copied)), {})
     return text, {variable: storage, ("out", copied): Storage(variable)}
 
 

@@ -243,7 +243,9 @@ def _slice(pick: Pick, pool: list[Tensor], x: Tensor) -> list[Tensor]:
         return []
     axis = pick(tuple(range(x.ndim)))
     key: list[Any] = [slice(None)] * x.ndim
-    key[axis] = pick((slice(1, None), slice(None, -1), slice(None, None, -1), slice(None, None, 2), slice(0, 2)))
+    key[axis] = pick(
+        (slice(1, None), slice(None, -1), slice(None, None, -1), slice(None, None, 2), slice(0, 2))
+    )
     if isinstance(x.shape[axis], int) and x.shape[axis] and pick((False, True)):
         key[axis] = pick((0, -1))
     return [x[tuple(key)]]
@@ -284,7 +286,9 @@ def _epilogue(pick: Pick, pool: list[Tensor], x: Tensor) -> list[Tensor]:
     weight = gx.constant(np.arange(-5, 7).reshape(3, 4) % 3, dtype=x.dtype)
     bias = gx.constant(np.arange(4), dtype=x.dtype)
     product = x @ weight
-    return [product, gx.relu(_bounded(product) + bias)] if pick((0, 1)) else [gx.relu(_bounded(product + bias))]
+    return (
+        [product, gx.relu(_bounded(product) + bias)] if pick((0, 1)) else [gx.relu(_bounded(product + bias))]
+    )
 
 
 def _scan(pick: Pick, pool: list[Tensor], x: Tensor) -> list[Tensor]:
@@ -333,7 +337,9 @@ def _average(pick: Pick, pool: list[Tensor], x: Tensor) -> list[Tensor]:
     if not x.ndim or not _filled(x, None):
         return []
     axis = pick(tuple(range(x.ndim)))
-    return [pick((gx.mean(x, axis=axis), gx.max(x, axis=axis), gx.var(x, axis=axis), gx.logsumexp(x, axis=axis)))]
+    return [
+        pick((gx.mean(x, axis=axis), gx.max(x, axis=axis), gx.var(x, axis=axis), gx.logsumexp(x, axis=axis)))
+    ]
 
 
 def _slope(pick: Pick, pool: list[Tensor], x: Tensor) -> list[Tensor]:
