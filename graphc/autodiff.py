@@ -17,6 +17,7 @@ from graphc.errors import GradientError, caller
 from graphc.interpreter import flatten
 from graphc.ir import Node
 from graphc.lower.rules import Expand
+from graphc.ops import reshape, zeros_like
 from graphc.ops.op import expand, inherit_place
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import TensorType, is_float
@@ -75,8 +76,6 @@ def grad(output: Tensor, wrt: Any, grad_output: TensorLike | None = None) -> Any
 
 
 def _gradient_of(target: Tensor, cotangents: dict[Node, Tensor]) -> Tensor:
-    from graphc.ops import zeros_like
-
     found = cotangents.get(target.node)
     if found is not None:
         return found
@@ -251,8 +250,6 @@ def _fit(part: Tensor, expected: TensorType) -> Tensor | None:
     Sizes that the forward pass assumed equal may stand under another name here; a reshape
     renames them and keeps the assumption checked.
     """
-    from graphc.ops import reshape
-
     if part.type == expected:
         return part
     may_fit = part.dtype == expected.dtype and part.ndim == expected.ndim

@@ -5,7 +5,7 @@ Constant folding, the differential tests, `graphc.evaluate` and debugging all us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -241,13 +241,3 @@ def run_graph(graph: Graph, feeds: Mapping[Node, Array]) -> tuple[list[Array], l
     sizes = solve_sizes(feeds, graph.checks)
     values = run_nodes(graph.nodes, feeds, sizes)
     return [values[n] for n in graph.outputs], [values[v] for _, v in graph.updates]
-
-
-def iterate(graph: Graph, feeds: Mapping[Node, Array]) -> Iterator[tuple[Node, Array]]:
-    """Yield every node with its value, in order: what a debugger steps through."""
-    sizes = solve_sizes(feeds, graph.checks)
-    values: dict[Node, Array] = dict(feeds)
-    for node in graph.nodes:
-        if node not in values:
-            values[node] = compute(node, [values[i] for i in node.inputs], sizes)
-        yield node, values[node]

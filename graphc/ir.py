@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 import numpy as np
 
+from graphc import dims
 from graphc.dims import Dim
 from graphc.errors import UNKNOWN, ArgumentError, GraphError, Where, caller
 from graphc.types import TensorType
@@ -199,8 +200,6 @@ class Graph:
     @cached_property
     def dim_names(self) -> tuple[str, ...]:
         """Named dimensions, in the order in which the inputs introduce them."""
-        from graphc import dims
-
         seen: dict[str, None] = {}
         for node in self.inputs:
             for d in node.type.shape:
@@ -232,11 +231,13 @@ class Graph:
 
     def to_dot(self) -> str:
         """Return the graph in Graphviz DOT, fused nodes as boxes that list their sub-graph."""
+        # Deferred: printing is written in terms of graphs.
         from graphc.printing import graph_to_dot
 
         return graph_to_dot(self)
 
     def __str__(self) -> str:
+        # Deferred: printing is written in terms of graphs.
         from graphc.printing import graph_to_text
 
         return graph_to_text(self)
@@ -280,6 +281,7 @@ def verify(graph: Graph, trusted: Collection[Node] = ()) -> None:
         Naming the node that breaks one: order, foreign placeholder, types that the op's
         rule does not confirm, variable updated twice.
     """
+    # Deferred: ops are written in terms of nodes.
     from graphc.ops.op import infer
 
     seen: set[Node] = set()

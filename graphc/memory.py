@@ -12,7 +12,6 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc import dims
 from graphc.dims import Dim
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion
@@ -86,7 +85,7 @@ def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Ass
     result = Assignment(order)
     _place_updates(graph, result, late, checked)
     _share_dying_operands(graph, result)
-    _measure_lifetimes(graph, result)
+    _measure_lifetimes(result)
     return result
 
 
@@ -203,7 +202,7 @@ def _dying(
     return None
 
 
-def _measure_lifetimes(graph: Graph, result: Assignment) -> None:
+def _measure_lifetimes(result: Assignment) -> None:
     end = len(result.order)
     for i, step in enumerate(result.order):
         for storage in (*step.writes.values(), *step.reads.values()):
@@ -247,7 +246,7 @@ def place(blocks: Sequence[Block]) -> tuple[dict[object, int], int]:
         while open_blocks and open_blocks[0][0] < block.first:
             _, offset, size = heapq.heappop(open_blocks)
             free = _release(free, offset, size)
-        size = -(-block.size // ALIGNMENT) * ALIGNMENT
+        size = aligned(block.size)
         fitting = [gap for gap in free if gap[1] >= size]
         if fitting:
             start, length = min(fitting, key=lambda gap: gap[1])
@@ -262,6 +261,11 @@ def place(blocks: Sequence[Block]) -> tuple[dict[object, int], int]:
     return offsets, top
 
 
+def aligned(size: int) -> int:
+    """Return a size in bytes, rounded up to whole cache lines."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 def _release(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
     merged: list[tuple[int, int]] = []
     start, end = offset, offset + size
@@ -273,8 +277,3 @@ def _release(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[
         else:
             merged.append((gap_start, gap_size))
     return [*merged, (start, end - start)]
-
-
-def total_size(storages: Sequence[Storage], sizes: Mapping[str, int]) -> int:
-    """Return the bytes of all `storages` without any sharing, at the given sizes."""
-    return sum(dims.evaluate(byte_size(s), sizes) for s in storages)

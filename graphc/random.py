@@ -16,6 +16,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import ArgumentError, caller
 from graphc.leaves import Variable, constant, variable
+from graphc.ops import cos, log, sqrt, with_update
 from graphc.ops.threefry import random_key, random_uniform
 from graphc.tensor import Tensor
 
@@ -61,8 +62,6 @@ class Generator:
         self.state.assign(_state(seed))
 
     def _unit(self, shape: Shape, dtype: object) -> Tensor:
-        from graphc.ops import with_update
-
         # One node for all draws, so that a program with many of them advances once.
         if self._next_state is None:
             self._next_state = self.state + constant(np.array([0, 1]))
@@ -80,8 +79,6 @@ class Generator:
         self, shape: ShapeLike = (), mean: float = 0.0, std: float = 1.0, dtype: object = "float32"
     ) -> Tensor:
         """Draw from a normal distribution; see `graphc.random.normal`."""
-        from graphc.ops import cos, log, sqrt
-
         sizes = _shape(shape)
         radius = sqrt(-2.0 * log(1.0 - self._unit(sizes, dtype)))
         standard = radius * cos((2.0 * np.pi) * self._unit(sizes, dtype))

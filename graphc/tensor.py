@@ -341,6 +341,7 @@ def as_tensor(value: TensorLike, like: DType | None = None) -> Tensor:
     DTypeError
         If the value has no numeric dtype, or a Python integer does not fit `like`.
     """
+    # Deferred: leaves are Tensors.
     from graphc.leaves import constant
 
     if isinstance(value, Tensor):

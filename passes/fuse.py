@@ -213,7 +213,8 @@ class _Fusion:
         nodes = sorted(places, key=self.order.__getitem__)
         inside = set(nodes)
         reads = [(n, r) for n, r in (*producer.reads, *consumer.reads) if r.source not in inside]
-        return Cluster(nodes, space, reduced | moved_reduced, places, 0.0, producer.contraction or consumer.contraction, reads)
+        contraction = producer.contraction or consumer.contraction
+        return Cluster(nodes, space, reduced | moved_reduced, places, 0.0, contraction, reads)
 
     def axis_pairs(self, producer: Cluster, consumer: Cluster) -> dict[int, int] | None:
         """Match axes of the two spaces by what the consumer reads; None if a read is irregular."""

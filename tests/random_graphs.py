@@ -20,6 +20,7 @@ from graphc import dims, ops
 from graphc.interpreter import run_graph
 from graphc.ir import Graph, Node, topological
 from graphc.ops.op import REGISTRY
+from graphc.printing import graph_to_text
 from graphc.tensor import Tensor
 from graphc.types import BOOL, FLOAT32, FLOAT64, INT32, INT64, is_float
 
@@ -68,6 +69,14 @@ class Program:
 
     graph: Graph
     feeds: dict[Node, Array]
+
+    def __repr__(self) -> str:
+        fed = "\n".join(f"{n.name} = {a.tolist()}" for n, a in self.feeds.items())
+        return f"{graph_to_text(self.graph, places=False)}\n{fed}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # Hypothesis would print every field of every dataclass.
+        printer.text(repr(self))
 
     def run(self, graph: Graph | None = None) -> list[Array]:
         """Interpret the graph, or another one over the same inputs; outputs, then updates."""

@@ -20,7 +20,8 @@ from numba.extending import intrinsic
 from graphc.codegen import device, mathlib
 
 inf, nan, pi = np.inf, np.nan, np.pi
-NAMES = mathlib.__all__
+# nextafter is exact or wrong: a bound in ulps says nothing about it (see test_ops_elementwise).
+NAMES = [name for name in mathlib.__all__ if not name.startswith("nextafter")]
 F32_NAMES = [name for name in NAMES if name.endswith("_f32")]
 F64_NAMES = [name for name in NAMES if name.endswith("_f64")]
 MAX_ULP = 2

@@ -283,3 +283,17 @@ def test_with_update_is_an_identity_to_value_and_gradient():
     assert found == 6
     gx.evaluate(gx.with_update(1.0, state, state + 1))
     np.testing.assert_array_equal(state.value, [0, 0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nextafter_is_exact(dtype: str) -> None:
+    info = np.finfo(dtype)
+    edge = [0.0, -0.0, 1.0, -1.0, 2.5, np.inf, -np.inf, np.nan]
+    values = np.array([*edge, info.max, info.min, info.tiny, info.smallest_subnormal], dtype)
+    x, y = gx.placeholder("x", ("n", 1), dtype), gx.placeholder("y", ("n",), dtype)
+    program = gx.compile([x, y], gx.nextafter(x, y))
+    with np.errstate(all="ignore"):
+        expected = np.nextafter(values[:, None], values)
+    found = program(values[:, None], values)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found[~np.isnan(found)]), np.signbit(expected[~np.isnan(expected)]))

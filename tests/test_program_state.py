@@ -40,12 +40,25 @@ def _state() -> tuple[gx.Variable, gx.Variable, Tensor]:
     return gx.variable(A, name="a"), gx.variable(B, name="b"), gx.placeholder("x", (3,), "float64")
 
 
+def _softmax(x: Array) -> Array:
+    result: Array = np.exp(x) / np.exp(x).sum()
+    return result
+
+
 # -------------------------------------------------------------------- updates
 # The updates, and what the same expressions give in NumPy.
 UPDATES: dict[str, tuple[Update, Callable[[Array, Array, Array], tuple[Any, Any]]]] = {
     "swap": (lambda a, b, x: {a: b, b: a}, lambda a, b, x: (b, a)),
     "sum and difference": (lambda a, b, x: {a: a + b, b: a - b}, lambda a, b, x: (a + b, a - b)),
     "one through the other": (lambda a, b, x: {a: a * 2, b: a + x}, lambda a, b, x: (a * 2, a + x)),
+    "one overwritten before the other is read": (
+        lambda a, b, x: {a: x * 3, b: a + x},
+        lambda a, b, x: (x * 3, a + x),
+    ),
+    "a row overwritten before it is read": (
+        lambda a, b, x: {a: gx.softmax(x), b: gx.softmax(x) * a},
+        lambda a, b, x: (_softmax(x), _softmax(x) * a),
+    ),
     "same value": (lambda a, b, x: dict.fromkeys((a, b), a * b + x), lambda a, b, x: (a * b + x,) * 2),
     "equal values": (lambda a, b, x: {a: a * x, b: x * a}, lambda a, b, x: (a * x,) * 2),
     "a constant": (lambda a, b, x: {a: gx.constant(B), b: [7.0, 8.0, 9.0]}, lambda a, b, x: (B, [7, 8, 9])),

@@ -28,8 +28,6 @@ from graphc.types import FLOAT32, FLOAT64, DType
 BLOCK = 1024
 # Neighbouring columns accumulated together: two to four cache lines a row.
 LANES = 64
-# Values kept between phases, per row, where that is cheaper than computing them again.
-KEEP_LIMIT = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,17 +111,15 @@ def declare(
 
 
 def store_lines(emitter: Emitter, stores: Sequence[Store]) -> None:
-    """Write results to their buffers."""
-    # All values first: one of the buffers may hold the operand that another value reads.
-    values = [emitter.text(s.value) for s in stores]
-    for store, value in zip(stores, values, strict=True):
-        _store_line(emitter, store, value)
-
-
-def _store_line(emitter: Emitter, store: Store, value: str) -> None:
-    buffer = emitter.buffers["out", store.node]
-    text = f"u8({value})" if str(buffer.dtype) == "bool" else value
-    emitter.line(f"{buffer.name}[{emitter.offset(buffer, _emitted(emitter, store.position))}] = {text}")
+    """Write results to their buffers, all values before the first store: a result may lie in an operand."""
+    lines: list[str] = []
+    for store in stores:
+        buffer = emitter.buffers["out", store.node]
+        value = emitter.text(store.value)
+        text = f"u8({value})" if str(buffer.dtype) == "bool" else value
+        lines.append(f"{buffer.name}[{emitter.offset(buffer, _emitted(emitter, store.position))}] = {text}")
+    for line in lines:
+        emitter.line(line)
 
 
 def _emitted(emitter: Emitter, position: Sequence[Expr]) -> Sequence[Expr]:
@@ -249,6 +245,7 @@ class _Rows:
         self.region = region
         outer = [a for a in range(len(region.space)) if a not in region.reduced]
         self.outer, self.inner = collapse(region, [outer, sorted(region.reduced)])
+        self.saved: dict[Expr, Scratch] = {}
 
     def write(self) -> None:
         emitter, region = self.emitter, self.region
@@ -321,7 +318,7 @@ class _Rows:
         count = dims.product(tuple(space[a] for a in sorted(self.region.reduced)))
         scratch = Scratch(count, e.dtype)
         buffer = self.emitter.buffer(scratch, (count,), e.dtype)
-        self.saved = {**getattr(self, "saved", {}), e: scratch}
+        self.saved[e] = scratch
         text = self.emitter.text(e)
         value = f"u8({text})" if str(e.dtype) == "bool" else text
         self.emitter.line(f"{buffer.name}[{self.flat()}] = {value}")
@@ -377,7 +374,7 @@ class _Total:
 
     def finish_part(self) -> None:
         if self.blocked:
-            self.emitter.line(f"{self.total} = {self.total} + {SHORT[str(self.wide)]}({self.part})")
+            self.emitter.line(f"{self.total} = {self.total} + {scalar.SHORT[str(self.wide)]}({self.part})")
 
     def result(self) -> str:
         """Return the finished value's name, in the node's own dtype."""
@@ -386,11 +383,8 @@ class _Total:
         if self.wide == self.dtype:
             return self.total
         name = self.emitter.fresh("r")
-        self.emitter.line(f"{name} = {SHORT[str(self.dtype)]}({self.total})")
+        self.emitter.line(f"{name} = {scalar.SHORT[str(self.dtype)]}({self.total})")
         return name
-
-
-SHORT = scalar.SHORT
 
 
 def kept_values(region: Region) -> dict[Expr, int]:
@@ -549,8 +543,9 @@ class _LaneTotal:
 
     def add(self, flat: str) -> None:
         emitter = self.emitter
-        text = scalar.convert(emitter.text(self.reduction.body), self.dtype, self.wide)
-        text = text if self.dtype != self.wide else emitter.text(self.reduction.body)
+        text = emitter.text(self.reduction.body)
+        if self.dtype != self.wide:
+            text = scalar.convert(text, self.dtype, self.wide)
         value, position = emitter.fresh("a"), emitter.fresh("k")
         cell = self._cell()
         emitter.line(f"{value} = ({cell} != 0)" if str(self.wide) == "bool" else f"{value} = {cell}")

@@ -142,15 +142,14 @@ def _template(fn: str, dtype: DType) -> str:
     kind = _FLOAT if is_float(dtype) else _BOOL if str(dtype) == "bool" else _INTEGER
     if fn in kind:
         return kind[fn]
-    if is_float(dtype) and hasattr(mathlib, f"{fn}_{SHORT[str(dtype)]}"):
-        return f"{fn}_{{t}}(" + ", ".join(f"{{{k}}}" for k in range(_arity(fn))) + ")"
+    library = getattr(mathlib, f"{fn}_{SHORT[str(dtype)]}", None) if is_float(dtype) else None
+    if library is not None:
+        places = ", ".join(f"{{{k}}}" for k in range(library.__code__.co_argcount))
+        return f"{fn}_{{t}}({places})"
     if fn in _ANY:
         return _ANY[fn]
     return f"({{0}} {_INFIX[fn]} {{1}})"
 
-
-def _arity(fn: str) -> int:
-    return 2 if fn in ("pow", "atan2", "hypot", "logaddexp", "mod") else 1
 
 
 def convert(text: str, source: DType, target: DType) -> str:

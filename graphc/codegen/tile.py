@@ -24,7 +24,6 @@ from llvmlite import ir
 _NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)(_indirect)?")
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
-_I1 = ir.IntType(1)
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ def intrinsic(name: str) -> Any:
 
 
 def _make(tile: Tile, edge: bool, indirect: bool) -> Any:
+    # Deferred: a process with warm caches never imports Numba.
     from numba.core import types
     from numba.extending import intrinsic as numba_intrinsic
 

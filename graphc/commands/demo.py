@@ -38,6 +38,7 @@ def _seed(text: str) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Deferred: the other commands need no compiler.
     from graphc.demo.session import Settings, run_demo
 
     if arguments.data == _BUNDLED and arguments.path is not None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from graphc import ops
 from graphc.errors import ArgumentError, caller
 from graphc.nn.initializers import Initializer
 from graphc.nn.layer import Layer, positive
@@ -71,8 +72,6 @@ class _Conv(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Convolve, add, activate."""
-        from graphc import ops
-
         convolve: Callable[..., Tensor] = getattr(ops, f"conv{self.rank}d")
         y = convolve(x, self.weight, **self.options)
         if self.bias is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphc.errors import ArgumentError, DTypeError, caller
 from graphc.nn.layer import Layer
+from graphc.ops import where
 from graphc.random import DEFAULT, Generator
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import is_float
@@ -98,8 +99,6 @@ def checked_rate(owner: str, rate: float) -> float:
 
 
 def _dropped(x: Tensor, rate: float, training: bool, generator: Generator | None, owner: str) -> Tensor:
-    from graphc.ops import where
-
     if not is_float(x.dtype):
         raise DTypeError(
             f"{owner}: operand has an unsupported dtype",

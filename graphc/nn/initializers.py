@@ -132,6 +132,10 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 def zeros() -> Initializer:
     """Return an initializer to 0.
 
+    Returns
+    -------
+    Initializer
+
     Examples
     --------
     >>> import graphc as gx
@@ -143,6 +147,10 @@ def zeros() -> Initializer:
 
 def ones() -> Initializer:
     """Return an initializer to 1.
+
+    Returns
+    -------
+    Initializer
 
     Examples
     --------
@@ -156,6 +164,15 @@ def ones() -> Initializer:
 def constant(value: float) -> Initializer:
     """Return an initializer to `value`.
 
+    Parameters
+    ----------
+    value : float
+        What every weight starts from.
+
+    Returns
+    -------
+    Initializer
+
     Examples
     --------
     >>> import graphc as gx
@@ -167,6 +184,15 @@ def constant(value: float) -> Initializer:
 
 def xavier_uniform(seed: int | None = None) -> Initializer:
     """Return the uniform initializer of Glorot and Bengio (AISTATS 2010): variance ``2 / (in + out)``.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Gives the same values at every call; without it the caller's generator decides.
+
+    Returns
+    -------
+    Initializer
 
     Examples
     --------
@@ -180,6 +206,15 @@ def xavier_uniform(seed: int | None = None) -> Initializer:
 def xavier_normal(seed: int | None = None) -> Initializer:
     """Return the normal initializer of Glorot and Bengio (AISTATS 2010): variance ``2 / (in + out)``.
 
+    Parameters
+    ----------
+    seed : int, optional
+        Gives the same values at every call; without it the caller's generator decides.
+
+    Returns
+    -------
+    Initializer
+
     Examples
     --------
     >>> import graphc as gx
@@ -191,6 +226,15 @@ def xavier_normal(seed: int | None = None) -> Initializer:
 
 def he_uniform(seed: int | None = None) -> Initializer:
     """Return the uniform initializer of He, Zhang, Ren and Sun (ICCV 2015): variance ``2 / in``.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Gives the same values at every call; without it the caller's generator decides.
+
+    Returns
+    -------
+    Initializer
 
     Examples
     --------
@@ -204,6 +248,15 @@ def he_uniform(seed: int | None = None) -> Initializer:
 def he_normal(seed: int | None = None) -> Initializer:
     """Return the normal initializer of He, Zhang, Ren and Sun (ICCV 2015): variance ``2 / in``.
 
+    Parameters
+    ----------
+    seed : int, optional
+        Gives the same values at every call; without it the caller's generator decides.
+
+    Returns
+    -------
+    Initializer
+
     Examples
     --------
     >>> import graphc as gx
@@ -215,6 +268,15 @@ def he_normal(seed: int | None = None) -> Initializer:
 
 def lecun_uniform(seed: int | None = None) -> Initializer:
     """Return the uniform initializer of LeCun et al., "Efficient BackProp" (1998): variance ``1 / in``.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Gives the same values at every call; without it the caller's generator decides.
+
+    Returns
+    -------
+    Initializer
 
     Examples
     --------
@@ -228,6 +290,15 @@ def lecun_uniform(seed: int | None = None) -> Initializer:
 def lecun_normal(seed: int | None = None) -> Initializer:
     """Return the normal initializer of LeCun et al., "Efficient BackProp" (1998): variance ``1 / in``.
 
+    Parameters
+    ----------
+    seed : int, optional
+        Gives the same values at every call; without it the caller's generator decides.
+
+    Returns
+    -------
+    Initializer
+
     Examples
     --------
     >>> import graphc as gx
@@ -239,6 +310,17 @@ def lecun_normal(seed: int | None = None) -> Initializer:
 
 def orthogonal(gain: float = 1.0, seed: int | None = None) -> Initializer:
     """Return the orthogonal initializer of Saxe, McClelland and Ganguli (ICLR 2014).
+
+    Parameters
+    ----------
+    gain : float, default 1
+        Factor of the orthonormal rows or columns.
+    seed : int, optional
+        Gives the same values at every call; without it the caller's generator decides.
+
+    Returns
+    -------
+    Initializer
 
     Examples
     --------
@@ -269,6 +351,15 @@ _BY_NAME: dict[str, Callable[[], Initializer]] = {
 
 def resolve(initializer: str | Initializer) -> Initializer:
     """Return an initializer by its name, or the one given.
+
+    Parameters
+    ----------
+    initializer : str or Initializer
+        Such as "he_normal", or an initializer, returned as it is.
+
+    Returns
+    -------
+    Initializer
 
     Raises
     ------

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import dims
 from graphc.errors import ArgumentError, caller
 from graphc.leaves import Variable, variable
 from graphc.nn.initializers import Initializer, resolve
@@ -211,8 +212,6 @@ class Flatten(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Return `x` with its last axes joined."""
-        from graphc import dims
-
         start = self.start_axis + x.ndim if self.start_axis < 0 else self.start_axis
         if not 0 <= start < x.ndim:
             raise ArgumentError(

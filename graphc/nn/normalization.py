@@ -9,6 +9,7 @@ import numpy as np
 from graphc.errors import ArgumentError, caller
 from graphc.leaves import variable
 from graphc.nn.layer import Layer, positive
+from graphc.ops import batch_norm, batch_norm_training, layer_norm, with_update
 from graphc.tensor import Tensor
 
 __all__ = ["BatchNorm", "LayerNorm"]
@@ -80,8 +81,6 @@ class BatchNorm(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Normalize; while training, also move the running statistics."""
-        from graphc.ops import batch_norm, batch_norm_training, with_update
-
         if not training:
             return batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, axis=self.axis, eps=self.eps
@@ -140,7 +139,5 @@ class LayerNorm(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Normalize."""
-        from graphc.ops import layer_norm
-
         axes = tuple(range(x.ndim - len(self.shape), x.ndim))
         return layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)

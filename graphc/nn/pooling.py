@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from graphc import ops
 from graphc.nn.layer import Layer
 from graphc.tensor import Tensor
 
@@ -33,8 +34,6 @@ class _Pool(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Pool."""
-        from graphc import ops
-
         pool: Callable[..., Tensor] = getattr(ops, self.function)
         return pool(x, **self.options)
 

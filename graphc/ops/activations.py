@@ -10,8 +10,10 @@ from graphc import dims
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.expr import call
 from graphc.ops.elementwise import unary
+from graphc.ops.extrema import max as max_
 from graphc.ops.functions import tanh
 from graphc.ops.op import Gradients, Sample
+from graphc.ops.shape import reshape
 from graphc.tensor import Tensor, TensorLike, as_tensor
 
 __all__ = [
@@ -160,9 +162,6 @@ def maxout(x: TensorLike, num_pieces: int, axis: int = -1) -> Tensor:
     >>> gx.evaluate(gx.maxout([[1.0, 5.0, 2.0, 4.0]], num_pieces=2))
     array([[5., 4.]])
     """
-    from graphc.ops import max as max_
-    from graphc.ops import reshape
-
     t = as_tensor(x)
     if not isinstance(num_pieces, int) or num_pieces < 1:
         raise ArgumentError(

@@ -118,6 +118,7 @@ def weight_grad_samples(build: Callable[..., Tensor]) -> Iterable[Sample]:
 
 def conv_errors() -> Iterable[ErrorSample]:
     """Return the mistakes that users make with convolutions."""
+    # Deferred: the op's table entry refers to these samples.
     from graphc.ops.convolution import conv2d
 
     x, w = np.ones((1, 4, 5, 5)), np.ones((2, 4, 3, 3))
@@ -140,6 +141,7 @@ def conv_errors() -> Iterable[ErrorSample]:
 
 def transpose_errors() -> Iterable[ErrorSample]:
     """Return the mistakes that users make with transposed convolutions."""
+    # Deferred: the op's table entry refers to these samples.
     from graphc.ops.convolution import conv_transpose2d
 
     x, w = np.ones((1, 4, 2, 2)), np.ones((4, 2, 3, 3))

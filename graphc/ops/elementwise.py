@@ -43,8 +43,9 @@ def boolean(dtype: DType) -> DType:
 
 def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
     """Sum a cotangent over the axes along which `like` was stretched."""
-    from graphc.ops import reshape
-    from graphc.ops import sum as sum_
+    # Deferred: reductions and reshapes use elementwise ops in turn.
+    from graphc.ops.reductions import sum as sum_
+    from graphc.ops.shape import reshape
 
     extra = g.ndim - like.ndim
     axes = [*range(extra)]

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.lower import expr
-from graphc.lower.expr import Expr, call, const
+from graphc.lower.expr import Expr, call
 from graphc.ops.arithmetic import square
 from graphc.ops.elementwise import Unary, binary, unary
 from graphc.ops.logic import isinf
 from graphc.ops.op import Gradients, Sample
 from graphc.ops.selection import where
 from graphc.tensor import Tensor, as_tensor
-from graphc.types import BOOL, DTYPES, FLOATS, NUMERIC, DType, is_float
+from graphc.types import DTYPES, FLOATS, NUMERIC, DType, is_float
 
 __all__ = [
     "acos",
@@ -45,6 +44,7 @@ __all__ = [
     "log2",
     "log10",
     "logaddexp",
+    "nextafter",
     "round",
     "rsqrt",
     "sin",
@@ -166,15 +166,6 @@ rsqrt = _function(
 )
 
 
-def _hypot(x: Expr, y: Expr) -> Expr:
-    # Scaled by the larger operand: its square may overflow, 1 + ratio**2 cannot.
-    a, b = call("abs", x), call("abs", y)
-    large, small = call("max", a, b), call("min", a, b)
-    ratio = small / expr.where(large.eq(0), const(1, x.dtype), large)
-    infinite = call("isinf", x, dtype=BOOL) | call("isinf", y, dtype=BOOL)
-    return expr.where(infinite, const(float("inf"), x.dtype), large * call("sqrt", 1 + ratio * ratio))
-
-
 def _hypot_gradient(g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> Gradients:
     # At the origin, where no gradient exists, 0 is a subgradient.
     length = where(out == 0, as_tensor(1, out.dtype), out)
@@ -184,7 +175,7 @@ def _hypot_gradient(g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> Gradients:
 hypot = binary(
     "hypot",
     np.hypot,
-    _hypot,
+    lambda x, y: call("hypot", x, y),
     doc="Compute ``sqrt(x**2 + y**2)`` elementwise without overflow.",
     notes="The gradient at (0, 0) is 0.",
     example=([3.0, 5.0], [4.0, 12.0]),
@@ -192,6 +183,18 @@ hypot = binary(
     commutative=True,
     cost=12,
     gradient=_hypot_gradient,
+)
+
+
+nextafter = binary(
+    "nextafter",
+    np.nextafter,
+    lambda x, y: call("nextafter", x, y),
+    doc="Return the next float after `x` in the direction of `y`, elementwise.",
+    notes="It has no gradient.",
+    example=([1.0, 2.0], [1.0, 2.0]),
+    dtypes=FLOATS,
+    cost=4,
 )
 
 

@@ -20,6 +20,7 @@ from graphc.ops.gather import (
     gather,
     scatter_sum,
 )
+from graphc.ops.getitem import getitem
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
 from graphc.ops.shape import broadcast_to, reshape
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -66,8 +67,6 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
         t, axis = reshape(t, -1), 0
     at = normalize_axis(axis, t.ndim, "take")
     if is_int(indices):
-        from graphc.ops.getitem import getitem
-
         return getitem(t, (*[slice(None)] * at, indices))
     return gather(t, [as_indices(indices, "take")], at)
 
@@ -153,8 +152,6 @@ def index_add(x: TensorLike, key: Any, updates: TensorLike) -> Tensor:
     array([[0, 5, 0],
            [0, 5, 0]])
     """
-    from graphc.ops.getitem import getitem
-
     t = as_tensor(x)
     selected = getitem(t, key)
     g = _fit_updates(updates, t, selected.shape, "index_add")

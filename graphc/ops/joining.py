@@ -15,6 +15,7 @@ from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.axes import is_int, normalize_axis
 from graphc.ops.elementwise import astype
+from graphc.ops.getitem import getitem
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.shape import expand_dims, reshape, squeeze
 from graphc.ops.slicing import slice_window
@@ -226,8 +227,6 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
     >>> gx.split(gx.placeholder("x", shape=("n", 6)), [2, 3], axis=1)
     [<Tensor float32[n, 2]>, <Tensor float32[n, 1]>, <Tensor float32[n, 3]>]
     """
-    from graphc.ops.getitem import getitem
-
     t = as_tensor(x)
     at = normalize_axis(axis, t.ndim, "split")
     if is_int(sections):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, GraphError, ShapeError, caller
+from graphc.leaves import variable
 from graphc.lower.rules import Alias
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -139,8 +140,6 @@ def _with_update_errors() -> Iterable[ErrorSample]:
 
 def _new_variable(value: TensorLike) -> Tensor:
     # Deferred: leaves are ops themselves.
-    from graphc.leaves import variable
-
     return variable(value)
 
 

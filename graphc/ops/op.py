@@ -18,7 +18,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, DimCheck, Node
-from graphc.lower.rules import Fused, Leaf, Lowering
+from graphc.lower.rules import Expand, Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ class Op:
 
     def __call__(self, *inputs: Tensor, name: str | None = None, **attrs: Any) -> Tensor:
         """Apply the op to Tensors and return the result's handle."""
+        # Deferred: Tensor's methods are ops.
         from graphc.tensor import Tensor
 
         return Tensor(make_node(self, tuple(t.node for t in inputs), attrs, name=name))
@@ -258,7 +259,7 @@ def expand(node: Node) -> Node:
     GraphError
         If the op does not lower by `Expand`.
     """
-    from graphc.lower.rules import Expand
+    # Deferred: Tensor's methods are ops.
     from graphc.tensor import Tensor
 
     if not isinstance(node.op.lowering, Expand):

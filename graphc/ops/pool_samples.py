@@ -177,6 +177,7 @@ def avg_grad_samples(build: Build) -> Iterable[Sample]:
 
 def max_errors() -> Iterable[ErrorSample]:
     """Return the mistakes that users make with max pooling."""
+    # Deferred: the op's table entry refers to these samples.
     from graphc.ops.pooling import global_max_pool, max_pool2d
 
     x = np.ones((1, 2, 4, 4))
@@ -195,6 +196,7 @@ def max_errors() -> Iterable[ErrorSample]:
 
 def avg_errors() -> Iterable[ErrorSample]:
     """Return the mistakes that users make with average pooling."""
+    # Deferred: the op's table entry refers to these samples.
     from graphc.ops.pooling import avg_pool2d, global_avg_pool
 
     x = np.ones((1, 2, 4, 4))

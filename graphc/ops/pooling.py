@@ -115,7 +115,21 @@ def max_pool1d(
     dilation: PerAxis = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """Take the largest element of each window of sequences; parameters as for `max_pool2d`.
+    """Take the largest element of each window of sequences.
+
+    Parameters
+    ----------
+    x : array_like, shape (batch, channels, length)
+        Input.
+    kernel : int or one per axis
+        Taps of a window.
+    stride, padding, dilation, ceil_mode
+        See `max_pool2d`.
+
+    Returns
+    -------
+    Tensor
+        Of shape (batch, channels, windows).
 
     Examples
     --------
@@ -185,7 +199,21 @@ def max_pool3d(
     dilation: PerAxis = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """Take the largest element of each window of volumes; parameters as for `max_pool2d`.
+    """Take the largest element of each window of volumes.
+
+    Parameters
+    ----------
+    x : array_like, shape (batch, channels, depth, height, width)
+        Input.
+    kernel : int or one per axis
+        Taps of a window.
+    stride, padding, dilation, ceil_mode
+        See `max_pool2d`.
+
+    Returns
+    -------
+    Tensor
+        Of shape (batch, channels, windows deep, windows down, windows across).
 
     Examples
     --------
@@ -204,7 +232,21 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """Average each window of sequences; parameters as for `avg_pool2d`.
+    """Average each window of sequences.
+
+    Parameters
+    ----------
+    x : array_like, shape (batch, channels, length)
+        Input.
+    kernel : int or one per axis
+        Taps of a window.
+    stride, padding, ceil_mode, count_include_pad
+        See `avg_pool2d`.
+
+    Returns
+    -------
+    Tensor
+        Of shape (batch, channels, windows).
 
     Examples
     --------
@@ -270,7 +312,21 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """Average each window of volumes; parameters as for `avg_pool2d`.
+    """Average each window of volumes.
+
+    Parameters
+    ----------
+    x : array_like, shape (batch, channels, depth, height, width)
+        Input.
+    kernel : int or one per axis
+        Taps of a window.
+    stride, padding, ceil_mode, count_include_pad
+        See `avg_pool2d`.
+
+    Returns
+    -------
+    Tensor
+        Of shape (batch, channels, windows deep, windows down, windows across).
 
     Examples
     --------

@@ -19,6 +19,7 @@ from graphc.dims import Shape
 from graphc.errors import ArgumentError
 from graphc.lower.rules import AxisReduce
 from graphc.ops.axes import normalize_axes
+from graphc.ops.cumulative import product_of_others
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Axes as AxisLike
@@ -217,8 +218,6 @@ def _prod_gradient(g: Tensor, out: Tensor, x: Tensor, axes: Axes, keepdims: bool
 
 
 def _prod_backward(g: Tensor, x: Tensor, axes: Axes) -> Tensor:
-    from graphc.ops.cumulative import product_of_others
-
     if len(axes) > 1:
         inner = prod(x, axis=axes[-1], keepdims=True)
         g = _prod_backward(g, inner, axes[:-1])

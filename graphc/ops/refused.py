@@ -24,6 +24,32 @@ __all__ = [
 _MASK = "gx.where(mask, x, y), x * mask, or gx.top_k for a fixed number of elements"
 _DISTINCT = "gx.sort with gx.where on equal neighbours, or gx.one_hot(x, num_classes) summed to counts"
 
+_DOC = """Raise an error that names what to use instead: {instead}.
+
+Parameters
+----------
+*args, **kwargs
+    Whatever NumPy's function takes.
+
+Returns
+-------
+Never
+
+Raises
+------
+UnsupportedError
+    Always.
+
+Examples
+--------
+>>> import graphc as gx
+>>> try:
+...     gx.{name}(gx.placeholder("x", shape=("n",)))
+... except gx.errors.UnsupportedError as error:
+...     print(error.what)
+{name}: the size of the result depends on data, which a static graph cannot express
+"""
+
 
 def _refuse(name: str, instead: str) -> Callable[..., NoReturn]:
     def function(*args: Any, **kwargs: Any) -> NoReturn:
@@ -35,7 +61,7 @@ def _refuse(name: str, instead: str) -> Callable[..., NoReturn]:
         )
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Raise `UnsupportedError`: use {instead}."
+    function.__doc__ = _DOC.format(name=name, instead=instead)
     return function
 
 

@@ -19,6 +19,7 @@ from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.axes import is_int, normalize_axes, normalize_axis
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
+from graphc.ops.shape import reshape
 from graphc.tensor import Axes, Tensor, TensorLike, as_tensor
 from graphc.types import TensorType
 
@@ -267,8 +268,6 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axes = None) -> Tensor
     >>> gx.evaluate(gx.roll(gx.constant([1, 2, 3, 4]), 1))
     array([4, 1, 2, 3])
     """
-    from graphc.ops.shape import reshape
-
     t = as_tensor(x)
     if axis is None:
         return reshape(roll(reshape(t, -1), shift, 0), t.shape)
@@ -291,6 +290,7 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _roll_axis(t: Tensor, axis: int, shift: int) -> Tensor:
+    # Deferred: splits are slices in turn.
     from graphc.ops.joining import concat
 
     n = t.shape[axis]

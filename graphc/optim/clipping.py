@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.errors import ArgumentError, caller
+from graphc.ops import astype, clip, maximum, sqrt
 from graphc.tensor import Tensor
 
 __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
@@ -30,8 +31,6 @@ def clip_by_value(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
     >>> gx.evaluate(gx.optim.clip_by_value([gx.constant([0.5, -3.0])], 1.0))
     [array([ 0.5, -1. ])]
     """
-    from graphc.ops import clip
-
     bound = _positive(limit, "clip_by_value")
     return [clip(g, -bound, bound) for g in gradients]
 
@@ -89,8 +88,6 @@ def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> list[Tenso
 
 def global_norm(gradients: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm of all elements of at least one gradient, in the widest of their dtypes."""
-    from graphc.ops import sqrt
-
     squares = [(g * g).sum() for g in gradients]
     total = squares[0]
     for square in squares[1:]:
@@ -99,8 +96,6 @@ def global_norm(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def _scale(norm: Tensor, limit: float, like: Tensor) -> Tensor:
-    from graphc.ops import astype, maximum
-
     # Dividing by the larger of the two keeps the factor at exactly 1 below the limit.
     return astype(limit / maximum(norm, limit), like.dtype)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.autodiff import grad
 from graphc.errors import ArgumentError, GraphError, caller
 from graphc.ir import Node
 from graphc.leaves import Variable, variable
@@ -115,8 +116,6 @@ class Optimizer(ABC):
         >>> gx.evaluate(updates[w])
         array([ 0.8, -1.6])
         """
-        from graphc.autodiff import grad
-
         targets = list(trainable_variables(loss) if variables is None else variables)
         if not targets:
             raise ArgumentError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.leaves import Variable
+from graphc.ops import sqrt
 from graphc.optim.optimizer import Optimizer, Rate, Step, at_least_zero, fraction
 from graphc.tensor import Tensor
 
@@ -18,8 +19,6 @@ Result = tuple[Tensor, dict[str, Tensor]]
 
 
 def _sqrt(x: Tensor) -> Tensor:
-    from graphc.ops import sqrt
-
     return sqrt(x)
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from graphc.errors import ArgumentError, caller
+from graphc.ops import cos, maximum, minimum, where
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import FLOAT64
 
@@ -21,6 +22,15 @@ Schedule = Callable[[Tensor], Tensor]
 
 def constant(rate: float) -> Schedule:
     """Return a schedule that stays at `rate`.
+
+    Parameters
+    ----------
+    rate : float
+        The rate.
+
+    Returns
+    -------
+    callable
 
     Examples
     --------
@@ -33,6 +43,19 @@ def constant(rate: float) -> Schedule:
 
 def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
     """Return a schedule that multiplies the rate by `factor` after each `every` steps.
+
+    Parameters
+    ----------
+    rate : float
+        First rate.
+    every : int
+        Steps between two decays.
+    factor : float, default 0.1
+        What each multiplies the rate by.
+
+    Returns
+    -------
+    callable
 
     Examples
     --------
@@ -65,7 +88,6 @@ def multistep(rate: float, milestones: Mapping[int, float]) -> Schedule:
     >>> [float(gx.evaluate(schedule(gx.constant(t)))) for t in (9, 10, 20)]
     [1.0, 0.5, 0.25]
     """
-    from graphc.ops import where
 
     def schedule(step: Tensor) -> Tensor:
         value = as_tensor(float(rate))
@@ -78,6 +100,19 @@ def multistep(rate: float, milestones: Mapping[int, float]) -> Schedule:
 
 def exponential(rate: float, factor: float, every: int = 1) -> Schedule:
     """Return a schedule that decays smoothly, by `factor` over each `every` steps.
+
+    Parameters
+    ----------
+    rate : float
+        First rate.
+    factor : float
+        What `every` steps multiply the rate by.
+    every : int, default 1
+        Number of these steps.
+
+    Returns
+    -------
+    callable
 
     Examples
     --------
@@ -93,6 +128,19 @@ def cosine(rate: float, steps: int, final: float = 0.0) -> Schedule:
     """Return a schedule that falls along half a cosine from `rate` to `final`, and stays there.
 
     From Loshchilov and Hutter, "SGDR" (ICLR 2017), without restarts.
+
+    Parameters
+    ----------
+    rate : float
+        First rate.
+    steps : int
+        Length of the fall.
+    final : float, default 0
+        Last rate.
+
+    Returns
+    -------
+    callable
 
     Examples
     --------
@@ -110,6 +158,17 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
     Step 0 has ``1 / steps`` of the rate and step ``steps - 1`` all of it; `schedule`
     starts counting after the rise.
 
+    Parameters
+    ----------
+    schedule : callable or float
+        What follows the rise; a number is a constant rate.
+    steps : int
+        Length of the rise.
+
+    Returns
+    -------
+    callable
+
     Examples
     --------
     >>> import graphc as gx
@@ -117,8 +176,6 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
     >>> [round(float(gx.evaluate(rising(gx.constant(t)))), 6) for t in range(5)]
     [0.2, 0.4, 0.6, 0.8, 0.8]
     """
-    from graphc.ops import maximum, minimum
-
     length = _positive(steps, "warmup: bad length")
     after = schedule if callable(schedule) else constant(schedule)
 
@@ -156,8 +213,6 @@ def one_cycle(peak: float, steps: int, rise: float = 0.3, start: float = 25.0, e
     >>> [round(float(gx.evaluate(schedule(gx.constant(t)))), 3) for t in (0, 5, 10)]
     [0.04, 1.0, 0.0]
     """
-    from graphc.ops import where
-
     top = _positive(steps, "one_cycle: bad length") * rise
     if not 0.0 < rise < 1.0:
         raise ArgumentError(
@@ -175,8 +230,6 @@ def one_cycle(peak: float, steps: int, rise: float = 0.3, start: float = 25.0, e
 
 
 def _cosine(start: float, end: float, progress: Tensor) -> Tensor:
-    from graphc.ops import cos, minimum
-
     return end + (start - end) * 0.5 * (1.0 + cos(math.pi * minimum(progress, 1.0)))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from graphc.errors import PassError
 from graphc.ir import Node
 from graphc.leaves import ConstantData
+from graphc.ops import broadcast_to
 from graphc.ops.op import REGISTRY, make_node
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import DType, Scalar, TensorType
@@ -139,8 +140,6 @@ class Match:
 
     def fit(self, value: Tensor) -> Tensor:
         """Return a value stretched to the root's shape, as the root's other operands stretched it."""
-        from graphc.ops import broadcast_to
-
         if value.shape == self.root.type.shape or value.dtype != self.root.type.dtype:
             return value
         return broadcast_to(value, self.root.type.shape)

@@ -20,7 +20,7 @@ from graphc.dims import Dim
 from graphc.ir import Node
 from graphc.lower.rules import Leaf
 from graphc.lower.steps import Step, Storage
-from graphc.memory import ALIGNMENT, Assignment, Block, byte_size, place
+from graphc.memory import ALIGNMENT, Assignment, Block, aligned, byte_size, place
 from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
@@ -183,9 +183,26 @@ def _blocks(layout: Layout, sizes: Mapping[str, int]) -> list[Block]:
         if storage not in outputs
     ]
     for i, launch in enumerate(layout.launches):
-        scratches = {a for a in launch.arguments if isinstance(a, Scratch)}
-        blocks += [Block(s, i, i, dims.evaluate(s.count, sizes) * s.dtype.itemsize) for s in scratches]
+        blocks += [Block(s, i, i, _scratch_size(s, sizes)) for s in _scratches(launch)]
     return blocks
+
+
+def _scratches(launch: Launch) -> list[Scratch]:
+    return list(dict.fromkeys(a for a in launch.arguments if isinstance(a, Scratch)))
+
+
+def _scratch_size(scratch: Scratch, sizes: Mapping[str, int]) -> int:
+    return dims.evaluate(scratch.count, sizes) * scratch.dtype.itemsize
+
+
+def unshared_size(layout: Layout, sizes: Mapping[str, int]) -> int:
+    """Return the bytes that all temporaries and all kernels' working memory would take side by side."""
+    elsewhere = {*layout.output_storages, *layout.assignment.in_place.values()}
+    steps = (launch.step for launch in layout.launches if launch.step is not None)
+    written = dict.fromkeys(s for step in steps for s in step.writes.values())
+    found = [dims.evaluate(byte_size(s), sizes) for s in written if s not in elsewhere]
+    found += [_scratch_size(s, sizes) for launch in layout.launches for s in _scratches(launch)]
+    return sum(map(aligned, found))
 
 
 class _Writer:

@@ -18,7 +18,7 @@ from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
 from graphc.lower.steps import Step, Storage, storage_of
-from graphc.memory import Assignment, total_size
+from graphc.memory import Assignment
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
@@ -362,6 +362,7 @@ class Program:
         return [dict(p.sizes) for p in self._plans.values()]
 
     def __str__(self) -> str:
+        # Deferred: printing describes programs.
         from graphc.printing import program_to_text
 
         return program_to_text(self)
@@ -384,7 +385,7 @@ class MemoryReport:
     sizes : dict or None
         Sizes the byte counts are for; None before the first call.
     arena, unshared : int
-        Bytes of the arena, and of all temporaries had none shared memory.
+        Bytes of the arena, and of all temporaries and working memory of kernels if none shared it.
     """
 
     temporaries: list[str]
@@ -400,9 +401,6 @@ class MemoryReport:
         """Describe a layout, with byte counts at a plan's sizes."""
         assignment = layout.assignment
         temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
-        written = {s for launch in layout.launches if launch.step for s in launch.step.writes.values()}
-        outputs = set(layout.output_storages) | set(assignment.in_place.values())
-        unshared = total_size([s for s in written if s not in outputs], plan.sizes) if plan is not None else 0
         return cls(
             [f"{s.node.op.name} {s.node.type} from {s.node.where}" for s in temporaries],
             [str(v.name) for v in assignment.in_place],
@@ -410,7 +408,7 @@ class MemoryReport:
             len(assignment.home) - len(assignment.in_place),
             dict(plan.sizes) if plan is not None else None,
             plan.arena_size if plan is not None else 0,
-            unshared,
+            planning.unshared_size(layout, plan.sizes) if plan is not None else 0,
         )
 
     def __str__(self) -> str:

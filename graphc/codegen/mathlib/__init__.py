@@ -71,6 +71,7 @@ from graphc.codegen.mathlib.logarithm import (
     softplus_f32,
     softplus_f64,
 )
+from graphc.codegen.mathlib.neighbour import nextafter_f32, nextafter_f64
 from graphc.codegen.mathlib.power import (
     cbrt_f32,
     cbrt_f64,
@@ -131,6 +132,8 @@ __all__ = [
     "log_f64",
     "logaddexp_f32",
     "logaddexp_f64",
+    "nextafter_f32",
+    "nextafter_f64",
     "pow_f32",
     "pow_f64",
     "rsqrt_f32",
