@@ -27,6 +27,7 @@ ShapeRule = Callable[[int, Array], tuple[Any, ...]]
 # What users cannot call has no samples: fused nodes, their items, copies.
 OPS = [op for op in REGISTRY.values() if any(True for _ in op.samples())]
 
+
 def has_float(sample: Sample) -> bool:
     """Tell whether an operand can be differentiated by."""
     return any(is_float(a.dtype) for a in sample.inputs)
@@ -132,7 +133,9 @@ def gradient(call: Call) -> Call:
 def weights(call: Call) -> tuple[Array, ...]:
     """Return a cotangent for each float result."""
     rng = np.random.default_rng(3)
-    return tuple(rng.uniform(0.5, 1.5, a.shape).astype(a.dtype) for a in call.interpret() if is_float(a.dtype))
+    return tuple(
+        rng.uniform(0.5, 1.5, a.shape).astype(a.dtype) for a in call.interpret() if is_float(a.dtype)
+    )
 
 
 DIFFERENTIABLE = [op for op in OPS if differentiable(op)]

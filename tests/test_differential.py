@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 
 import graphc as gx
+from graphc.codegen.emitter import Emitter
+from graphc.codegen.scalar import SHORT
 from graphc.errors import GraphcError
 from graphc.interpreter import run_graph
 from graphc.ir import Graph
@@ -30,7 +32,7 @@ def _assert_same(found: Sequence[Array], wanted: Sequence[Array], smooth: bool, 
 
 
 def check(case: Kernels, level: str) -> None:
-    """Call the compiled program at several sizes; outputs, new values and errors must be the interpreter's."""
+    """Call the compiled program at several sizes; outputs, updates and errors must be the interpreter's."""
     case.reset()
     program = gx.compile(case.inputs, case.outputs, updates=case.updates, optimize=level)
     graph, _ = trace(case.inputs, case.outputs, case.updates)
@@ -72,11 +74,14 @@ def test_smooth_graphs(case: Kernels) -> None:
 
 
 # ------------------------------------------------------------ what once differed
-def _check_at(inputs: list[gx.Tensor], outputs: list[gx.Tensor], sizes: Sequence[int], **options: Any) -> None:
+def _check_at(
+    inputs: list[gx.Tensor], outputs: list[gx.Tensor], sizes: Sequence[int], **options: Any
+) -> None:
     rng = np.random.default_rng(0)
     shapes = [[t.type.concrete({"n": n}) for t in inputs] for n in sizes]
     feeds = [
-        {t.node: rng.integers(-4, 5, s).astype(t.dtype) for t, s in zip(inputs, row, strict=True)} for row in shapes
+        {t.node: rng.integers(-4, 5, s).astype(t.dtype) for t, s in zip(inputs, row, strict=True)}
+        for row in shapes
     ]
     check(Kernels(inputs, outputs, options.get("updates", {}), feeds, False), "full")
 
@@ -97,3 +102,10 @@ def test_a_result_in_an_operands_memory_is_stored_after_all_reads() -> None:
     x, w = gx.placeholder("x", (3,), "float64"), gx.variable(np.zeros(3), name="w")
     new = x * gx.abs(x)
     _check_at([x], [new, x * gx.abs(w)], (1, 1), updates={w: new})
+
+
+def test_no_variable_of_a_kernel_hides_a_dtype() -> None:
+    emitter = Emitter()
+    names = {emitter.fresh(prefix) for _ in range(100) for prefix in "bfiu"}
+    assert len(names) == 400
+    assert names.isdisjoint(SHORT.values())
