@@ -32,6 +32,7 @@ test: $(VENV)/test.stamp
 # passes/ stand at graphc.passes, and a file missing from the wheel shows up.
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	rm -rf build $(WHEEL_VENV)
 	$(BIN)/python -m build --wheel --outdir build/wheel > /dev/null
 	$(BIN)/python -m venv $(WHEEL_VENV)

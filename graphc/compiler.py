@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphc.codegen import contraction, handwritten, loops
+from graphc.codegen import contraction, handwritten, regions
 from graphc.codegen.loops import KernelText
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion
@@ -23,6 +23,9 @@ from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.program import Kernel, Program
 from graphc.tensor import Tensor
 from graphc.trace import Updates, trace
+
+# Characters of a kernel's name that are spent on the ops that run in it.
+NAME_LENGTH = 40
 
 
 def compile(
@@ -90,11 +93,11 @@ def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
     texts = [generate(step, assignment) for step in assignment.order]
     commits = [_commit(variable, storage) for variable, storage in assignment.committed]
     kernels = [
-        Kernel(_name(step), step.members, text, _source(_name(step), text))
+        Kernel(_name(step), step.members, tuple(step.writes), text, _source(_name(step), text))
         for step, text in zip(assignment.order, texts, strict=True)
     ]
     kernels += [
-        Kernel("commit", (variable,), text, _source("commit", text))
+        Kernel("commit", (variable,), (variable,), text, _source("commit", text))
         for text, (variable, _) in zip((t for t, _ in commits), assignment.committed, strict=True)
     ]
     bindings: list[tuple[Step | None, Mapping[object, Storage]]] = [
@@ -154,7 +157,7 @@ def generate(step: Step, assignment: Assignment) -> KernelText | None:
     """Write the kernel of a step; None for a callback."""
     aliases = assignment.aliases(step)
     if isinstance(step.body, Region):
-        return loops.generate(step.body, aliases)
+        return regions.generate(step.body, aliases)
     if isinstance(step.body, ContractionRegion):
         return contraction.generate(step.body, aliases, features.vector_bytes())
     if isinstance(step.body, Loop):
@@ -176,11 +179,13 @@ def _bindings(step: Step) -> dict[object, Storage]:
 def _commit(variable: Node, storage: Storage) -> tuple[KernelText, dict[object, Storage]]:
     """Write the kernel that copies a finished value into its variable."""
     copied = copy_of(variable)
-    text = loops.generate(lower_region((copied,), (copied,), frame_of(copied)), {})
+    text = regions.generate(lower_region((copied,), (copied,), frame_of(copied)), {})
     return text, {variable: storage, ("out", copied): Storage(variable)}
 
 
 def _name(step: Step) -> str:
     words = [re.sub(r"\W", "_", n.op.name) for n in step.members]
-    label = "_".join(dict.fromkeys(words))
-    return label if len(label) <= 48 else f"{label[:40]}_{len(words)}"
+    distinct = list(dict.fromkeys(words))
+    shown = next((k for k in range(len(distinct), 1, -1) if len("_".join(distinct[:k])) <= NAME_LENGTH), 1)
+    rest = len(distinct) - shown
+    return "_".join(distinct[:shown]) + (f"_and_{rest}_more" if rest else "")

@@ -6,7 +6,7 @@ print equally whatever built them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def _graph_lines(graph: Graph, title: str, places: bool) -> Iterator[str]:
     fed = ", ".join(f"{number[n]}: {n.type} {n.name!r}" for n in graph.inputs)
     yield f"{title}({fed}) {{"
     yield from _table("variables", (_variable_line(n, number, places) for n in graph.variables))
-    yield from _table("constants", (_constant_line(n, number) for n in graph.constants))
+    yield from _table("constants", (_constant_line(n, number, places) for n in graph.constants))
     for node in graph.nodes:
         if not isinstance(node.op.lowering, Leaf):
             yield from _node_lines(node, number, places)
@@ -87,9 +87,9 @@ def _variable_line(node: Node, number: dict[Node, str], places: bool) -> str:
     return f"{number[node]}: {node.type} {node.name!r}{_place(node, places)}"
 
 
-def _constant_line(node: Node, number: dict[Node, str]) -> str:
+def _constant_line(node: Node, number: dict[Node, str], places: bool) -> str:
     label = f" {node.name!r}" if node.name else ""
-    return f"{number[node]}: {node.type} = {_constant_text(node.payload)}{label}"
+    return f"{number[node]}: {node.type} = {_constant_text(node.payload)}{label}{_place(node, places)}"
 
 
 def _constant_text(data: Any) -> str:
@@ -135,9 +135,10 @@ def program_to_text(program: Program) -> str:
     fed = ", ".join(f"{n.name}: {n.type}" for n in graph.inputs)
     made = ", ".join(str(n.type) for n in graph.outputs) or "nothing"
     lines = [f"program {program.name}({fed}) -> {made}"]
-    lines += [f"  updates {var.name}: {var.type}" for var, _ in graph.updates]
-    lines += _section("passes", map(_stage_line, program.stages))
-    lines += _section("kernels", map(_kernel_line, program.kernels))
+    if graph.updates:
+        lines.append(f"  updates {few([f'{var.name}: {var.type}' for var, _ in graph.updates])}")
+    lines += _section("passes", _columns(_stage_rows(program.stages), "<>>>>"))
+    lines += _section("kernels", _columns(map(_kernel_row, program.kernels), "<<<"))
     lines += _section("memory", str(program.memory).splitlines())
     return "\n".join(lines)
 
@@ -146,28 +147,62 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
     return [f"{title}:", *(f"  {line}" for line in lines)]
 
 
-def _stage_line(stage: Stage) -> str:
-    rewrites = f", {len(stage.rewrites)} rewrites" if stage.rewrites else ""
-    counts = f"{stage.nodes} nodes, {stage.kernels} kernels{rewrites}"
-    return f"{stage.name}: {counts}, {stage.seconds * 1e3:.1f} ms"
+def _columns(rows: Iterable[Sequence[str]], sides: str) -> list[str]:
+    """Return rows as lines, each column as wide as its widest cell."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    cells = (zip(row, sides, widths, strict=True) for row in table)
+    return ["  ".join(f"{text:{side}{width}}" for text, side, width in row).rstrip() for row in cells]
 
 
-def _kernel_line(kernel: Kernel) -> str:
-    places = dict.fromkeys(str(n.where) for n in kernel.nodes if n.where is not UNKNOWN)
-    return f"{kernel.name}  # {', '.join(places)}" if places else kernel.name
+def few(names: Sequence[str], shown: int = 4) -> str:
+    """Return names joined by commas, those after the first `shown` as a count."""
+    rest = len(names) - shown
+    return ", ".join(names) or "none" if rest < 2 else f"{', '.join(names[:shown])} and {rest} more"
+
+
+def _stage_rows(stages: Sequence[Stage]) -> Iterator[Sequence[str]]:
+    yield "", "nodes", "kernels", "ms", "rewrites"
+    for s in stages:
+        counts = _change(s.nodes_before, s.nodes), _change(s.kernels_before, s.kernels)
+        yield s.name, *counts, f"{s.seconds * 1e3:.1f}", str(len(s.rewrites) or "")
+    first, last = stages[0], stages[-1]
+    counts = _change(first.nodes_before, last.nodes), _change(first.kernels_before, last.kernels)
+    rewrites = sum(len(s.rewrites) for s in stages)
+    yield "together", *counts, f"{sum(s.seconds for s in stages) * 1e3:.1f}", str(rewrites or "")
+
+
+def _change(before: int, after: int) -> str:
+    return str(after) if before == after else f"{before} -> {after}"
+
+
+def _kernel_row(kernel: Kernel) -> Sequence[str]:
+    return kernel.name, few([str(n.type) for n in kernel.results], 2), f"# {_lines(kernel.nodes)}"
+
+
+def _lines(nodes: Iterable[Node]) -> str:
+    """Return the places of nodes, the line numbers of one file after its name."""
+    files: dict[str, dict[int, None]] = {}
+    for node in nodes:
+        if node.where is not UNKNOWN:
+            name, _, line = str(node.where).rpartition(":")
+            files.setdefault(name, {})[int(line)] = None
+    return ", ".join(f"{name}:{','.join(map(str, sorted(found)))}" for name, found in files.items())
 
 
 # ------------------------------------------------------------------------- dot
 _SHAPES = {"placeholder": "ellipse", "variable": "cylinder", "constant": "plaintext", "fused": "box3d"}
 
 
-def graph_to_dot(graph: Graph) -> str:
+def graph_to_dot(graph: Graph, *, places: bool = True) -> str:
     r"""Return a graph in Graphviz DOT, fused nodes as boxes that list their sub-graph.
 
     Parameters
     ----------
     graph : Graph
         What to draw.
+    places : bool
+        Whether every node carries the user's file and line, as a tooltip.
 
     Returns
     -------
@@ -178,7 +213,7 @@ def graph_to_dot(graph: Graph) -> str:
     >>> import graphc as gx
     >>> from graphc.ir import Graph
     >>> x = gx.placeholder("x", shape=("n",))
-    >>> print(graph_to_dot(Graph((x.node,), ((-x).node,))))
+    >>> print(graph_to_dot(Graph((x.node,), ((-x).node,)), places=False))
     digraph graphc {
       node [fontname="monospace"];
       n0 [shape=ellipse, label="x\nfloat32[n]"];
@@ -192,13 +227,19 @@ def graph_to_dot(graph: Graph) -> str:
     lines = ["digraph graphc {", '  node [fontname="monospace"];']
     for node, key in number.items():
         shape = _SHAPES.get(node.op.name, "box")
-        lines.append(f'  {key} [shape={shape}, label="{_escape(_dot_label(node))}"];')
+        tip = f', tooltip="{_escape(_lines(_members(node)))}"' if places else ""
+        lines.append(f'  {key} [shape={shape}, label="{_escape(_dot_label(node))}"{tip}];')
         lines += [f"  {number[operand]} -> {key};" for operand in node.inputs]
     for i, node in enumerate(graph.outputs):
         lines += [f'  out{i} [shape=plaintext, label="output {i}"];', f"  {number[node]} -> out{i};"]
     for var, value in graph.updates:
         lines.append(f'  {number[value]} -> {number[var]} [style=dashed, label="update"];')
     return "\n".join([*lines, "}"])
+
+
+def _members(node: Node) -> Iterable[Node]:
+    """Return the node, or the nodes that were fused into it."""
+    return node.payload.nodes if isinstance(node.payload, Graph) else (node,)
 
 
 def _dot_label(node: Node) -> str:

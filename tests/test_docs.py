@@ -1,11 +1,8 @@
-"""The documentation does what it says: code blocks, examples, commands, links, docstrings."""
+"""The documentation does what it says: code blocks, examples, commands, links."""
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import importlib.util
-import pkgutil
 import re
 import subprocess
 import sys
@@ -14,17 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import graphc
 from graphc.cli import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
-MODULES = sorted(
-    module.name
-    for module in pkgutil.walk_packages(graphc.__path__, "graphc.")
-    if module.name != "graphc.__main__"
-)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 WORDS_OF_SHELL = re.compile(r"^(make|graphc) (.*?)(?:\s+#.*)?$", re.MULTILINE)
@@ -118,13 +109,6 @@ def test_commands_exist(page):
             build_parser().parse_args(words.split())
         else:
             assert {word for word in words.split() if "=" not in word} <= targets, words
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    result = doctest.testmod(importlib.import_module(name))
-    assert result.failed == 0
 
 
 def test_pictures_are_those_of_the_programs(tmp_path):

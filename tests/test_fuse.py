@@ -235,7 +235,7 @@ def test_a_program_shows_what_was_fused_and_every_line() -> None:
     program = gx.compile(x, z.sum(axis=1))
     lines = [t.node.where.line for t in (y, z)]
     for text in (program.kernels[0].source, str(program.graph), str(program)):
-        assert all(f"test_fuse.py:{line}" in text for line in lines)
+        assert all(re.search(rf"test_fuse\.py:(\d+,)*{line}\b", text) for line in lines)
     assert program.stages[-1].kernels == 1 < program.stages[-1].kernels_before
     assert program.stages[-1].counts() == {"fuse 3 nodes": 1}
 

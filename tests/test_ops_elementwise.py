@@ -296,4 +296,6 @@ def test_nextafter_is_exact(dtype: str) -> None:
         expected = np.nextafter(values[:, None], values)
     found = program(values[:, None], values)
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(np.signbit(found[~np.isnan(found)]), np.signbit(expected[~np.isnan(expected)]))
+    np.testing.assert_array_equal(
+        np.signbit(found[~np.isnan(found)]), np.signbit(expected[~np.isnan(expected)])
+    )

@@ -31,6 +31,8 @@ NUMBA_MODULES = {
     "graphc/runtime/jit.py",
     "graphc/runtime/numba_frontend.py",
 }
+# Packages that importing graphc does not import.
+HEAVY = ["numba", "networkx", "safetensors", "tqdm", "matplotlib", "sklearn", "scipy", "torch", "jax"]
 STAR_IMPORTS = {"graphc/__init__.py", "graphc/ops/__init__.py", "graphc/ops/public.py"}
 # Exceptions that are not errors of graphc: the command line's, and the end of a process.
 PYTHONS_OWN = {"NotImplementedError", "SystemExit", "StopIteration"}
@@ -104,7 +106,18 @@ def test_only_the_front_end_imports_numba() -> None:
 
 def test_importing_graphc_is_light() -> None:
     """What only a cold cache, the demo or another framework needs is not imported with graphc."""
-    heavy = ["numba", "torch", "jax", "tensorflow", "matplotlib", "sklearn", "scipy", "safetensors", "tqdm"]
+    heavy = [
+        "numba",
+        "networkx",
+        "torch",
+        "jax",
+        "tensorflow",
+        "matplotlib",
+        "sklearn",
+        "scipy",
+        "safetensors",
+        "tqdm",
+    ]
     code = f"import json, sys, graphc; print(json.dumps([m for m in {heavy!r} if m in sys.modules]))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=ROOT).stdout
     assert json.loads(output) == []

@@ -151,7 +151,6 @@ def _template(fn: str, dtype: DType) -> str:
     return f"({{0}} {_INFIX[fn]} {{1}})"
 
 
-
 def convert(text: str, source: DType, target: DType) -> str:
     """Return `text` converted from `source` to `target` as NumPy's ``astype`` does."""
     if str(target) == "bool":

@@ -119,9 +119,9 @@ class _Writer:
         self.masks = [self._mask(v) for v in range(tile.vectors)] if self.edge else []
         rows_a = [b.gep(self.a, [b.mul(self.a_row, self._row(m))]) for m in range(tile.rows)]
         rows_c = [b.gep(self.c, [b.mul(self.c_row, self._row(m))]) for m in range(tile.rows)]
-        start = self._start(rows_c)
-        finished = self._loop(rows_a, start)
-        self._store(rows_c, finished)
+        zero = ir.Constant(self.vector, [0.0] * tile.lanes)
+        finished = self._loop(rows_a, [zero] * (tile.rows * tile.vectors))
+        self._store(rows_c, self._added(rows_c, finished))
 
     def _row(self, m: int) -> Any:
         """Return row `m`, or the last valid one: a clamped row is computed and thrown away."""
@@ -173,24 +173,22 @@ class _Writer:
         found = self.b.module.globals.get(name)
         return found if found is not None else ir.Function(self.b.module, kind, name)
 
-    def _start(self, rows_c: list[Any]) -> list[Any]:
-        """Return the accumulators before the loop: zero, or what `c` holds when adding."""
+    def _added(self, rows_c: list[Any], found: list[Any]) -> list[Any]:
+        """Return what this call found, plus what `c` holds when adding.
+
+        Adding here and not to the accumulators' start makes a long sum a sum of partial
+        sums, whose rounding errors grow with the number of calls instead of elements.
+        """
         b = self.b
-        zero = ir.Constant(self.vector, [0.0] * self.tile.lanes)
         before = b.block
-        load, go = b.append_basic_block("tile_load"), b.append_basic_block("tile_start")
-        b.cbranch(b.icmp_signed("!=", self.add, ir.Constant(_I64, 0)), load, go)
+        load, end = b.append_basic_block("tile_add"), b.append_basic_block("tile_end")
+        b.cbranch(b.icmp_signed("!=", self.add, ir.Constant(_I64, 0)), load, end)
         b.position_at_end(load)
-        loaded = [self._load(row, v) for row in rows_c for v in range(self.tile.vectors)]
-        b.branch(go)
-        b.position_at_end(go)
-        accumulators = []
-        for value in loaded:
-            phi = b.phi(self.vector)
-            phi.add_incoming(zero, before)
-            phi.add_incoming(value, load)
-            accumulators.append(phi)
-        return accumulators
+        places = [(row, v) for row in rows_c for v in range(self.tile.vectors)]
+        sums = [b.fadd(self._load(row, v), x) for (row, v), x in zip(places, found, strict=True)]
+        b.branch(end)
+        b.position_at_end(end)
+        return [self._join(x, before, total, load) for x, total in zip(found, sums, strict=True)]
 
     def _loop(self, rows_a: list[Any], start: list[Any]) -> list[Any]:
         b, tile = self.b, self.tile

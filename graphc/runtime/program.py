@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.loops import KernelText
+from graphc.codegen.loops import KernelText, Scratch
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
@@ -25,6 +25,7 @@ from graphc.runtime import kernels as native
 from graphc.runtime import plan as planning
 from graphc.runtime import runner
 from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.memory_report import MemoryReport
 from graphc.runtime.plan import Arena, Launch, Layout, Plan
 from graphc.types import DType
 
@@ -49,21 +50,27 @@ class Kernel:
         Made of the ops that run in it.
     nodes : tuple of Node
         These ops' nodes, with the user's lines.
+    results : tuple of Node
+        Those whose values it stores.
     text : KernelText or None
         Generated parameters and code; None where the step calls back into Python.
     """
 
     name: str
     nodes: tuple[Node, ...]
+    results: tuple[Node, ...]
     text: KernelText | None
     compiled: KernelSource | None
 
     @property
     def source(self) -> str:
-        """Generated Python, headed by the operations that it performs."""
+        """Generated Python, headed by the operations that it performs and what its parameters are."""
         lines = [f"# {n.op.name}: {n.type}  {n.where}" for n in self.nodes]
-        body = self.text.code if self.text is not None else "# calls the op's NumPy meaning in Python\n"
-        return "\n".join([*lines, body])
+        if self.text is None:
+            return "\n".join([*lines, "# calls the op's NumPy meaning in Python\n"])
+        lines += [f"# {name} = {_meaning(handle)}" for name, handle in self.text.pointers.items()]
+        lines += [f"# {name} = {size}" for name, size in self.text.sizes.items()]
+        return "\n".join([*lines, self.text.code])
 
     @property
     def llvm(self) -> str:
@@ -77,6 +84,17 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name}>"
+
+
+def _meaning(handle: object) -> str:
+    """Return what a pointer parameter points to."""
+    if isinstance(handle, Scratch):
+        return f"working memory: {handle.dtype}[{handle.count}]"
+    if isinstance(handle, tuple):
+        return f"result of {handle[1].op.name}: {handle[1].type}  {handle[1].where}"
+    if isinstance(handle, Node):
+        return f"{handle.name or handle.op.name}: {handle.type}  {handle.where}"
+    return str(handle)
 
 
 _programs: weakref.WeakSet[Program] = weakref.WeakSet()
@@ -370,57 +388,6 @@ class Program:
     def __repr__(self) -> str:
         counts = f"{len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels"
         return f"<Program {self.name!r}: {counts}>"
-
-
-@dataclass(frozen=True)
-class MemoryReport:
-    """Where values live.
-
-    Attributes
-    ----------
-    temporaries, in_place, committed : list of str
-        Values in the arena; variables updated in place; variables updated by a copy.
-    reused : int
-        Results that took over an operand's memory.
-    sizes : dict or None
-        Sizes the byte counts are for; None before the first call.
-    arena, unshared : int
-        Bytes of the arena, and of all temporaries and working memory of kernels if none shared it.
-    """
-
-    temporaries: list[str]
-    in_place: list[str]
-    committed: list[str]
-    reused: int
-    sizes: dict[str, int] | None
-    arena: int
-    unshared: int
-
-    @classmethod
-    def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
-        """Describe a layout, with byte counts at a plan's sizes."""
-        assignment = layout.assignment
-        temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
-        return cls(
-            [f"{s.node.op.name} {s.node.type} from {s.node.where}" for s in temporaries],
-            [str(v.name) for v in assignment.in_place],
-            [str(v.name) for v, _ in assignment.committed],
-            len(assignment.home) - len(assignment.in_place),
-            dict(plan.sizes) if plan is not None else None,
-            plan.arena_size if plan is not None else 0,
-            planning.unshared_size(layout, plan.sizes) if plan is not None else 0,
-        )
-
-    def __str__(self) -> str:
-        lines = [
-            f"{len(self.temporaries)} temporaries, {self.reused} results in an operand's memory",
-            f"variables updated in place: {', '.join(self.in_place) or 'none'}",
-            f"variables updated by copy: {', '.join(self.committed) or 'none'}",
-        ]
-        if self.sizes is not None:
-            at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
-            lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
-        return "\n".join(lines)
 
 
 def _as_array(value: Any, node: Node) -> Array:

@@ -19,7 +19,7 @@ from graphc.codegen.device import (
 def nextafter_f32(x: f32, y: f32) -> f32:
     """Return the float next to `x` in the direction of `y`; nan if either is.
 
-    >>> nextafter_f32(f32(0), f32(1)) > f32(0)
+    >>> bool(nextafter_f32(f32(0), f32(1)) > f32(0))
     True
     """
     bits = f32_as_i32(x)
@@ -35,7 +35,7 @@ def nextafter_f32(x: f32, y: f32) -> f32:
 def nextafter_f64(x: f64, y: f64) -> f64:
     """Return the float next to `x` in the direction of `y`; nan if either is.
 
-    >>> nextafter_f64(f64(0), f64(1)) > f64(0)
+    >>> bool(nextafter_f64(f64(0), f64(1)) > f64(0))
     True
     """
     bits = f64_as_i64(x)

@@ -1,0 +1,44 @@
+"""Regions as Python loop nests.
+
+Without reductions a region is one nest.  With them there are two schedules, chosen by
+whether the innermost axis is reduced: `rows` and `lanes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphc.codegen.emitter import Emitter
+from graphc.codegen.lanes import Lanes
+from graphc.codegen.loops import KernelText, close_loops, collapse, declare, finish, open_loops, store_lines
+from graphc.codegen.rows import Rows
+from graphc.lower.region import Region
+
+
+def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
+    """Write the kernel of a region.
+
+    Parameters
+    ----------
+    region : Region
+        What to compute.
+    aliases : mapping
+        Handles that lie in the memory of another handle (see `Assignment.aliases`).
+    """
+    emitter = Emitter()
+    values = [r.body for r in region.reductions] + [s.value for s in region.stores]
+    declare(emitter, values, region.stores, aliases)
+    if not region.reduced:
+        _write_map(emitter, region)
+    elif len(region.space) - 1 in region.reduced:
+        Rows(emitter, region).write()
+    else:
+        Lanes(emitter, region).write()
+    return finish(emitter)
+
+
+def _write_map(emitter: Emitter, region: Region) -> None:
+    groups = collapse(region, [list(range(len(region.space)))])[0]
+    open_loops(emitter, region, groups)
+    store_lines(emitter, region.stores)
+    close_loops(emitter, len(groups))

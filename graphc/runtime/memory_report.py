@@ -1,0 +1,67 @@
+"""How a program uses memory, in numbers and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir import Graph
+from graphc.lower.steps import Storage
+from graphc.printing import few
+from graphc.runtime.plan import Layout, Plan, unshared_size
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Where values live.
+
+    Attributes
+    ----------
+    temporaries, in_place, committed : list of str
+        Values in the arena; variables updated in place; variables updated by a copy.
+    reused : int
+        Results that took over an operand's memory.
+    sizes : dict or None
+        Sizes the byte counts are for; None before the first call.
+    arena, unshared : int
+        Bytes of the arena, and of all temporaries and working memory of kernels if none shared it.
+    """
+
+    temporaries: list[str]
+    in_place: list[str]
+    committed: list[str]
+    reused: int
+    sizes: dict[str, int] | None
+    arena: int
+    unshared: int
+
+    @classmethod
+    def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
+        """Describe a layout, with byte counts at a plan's sizes."""
+        assignment = layout.assignment
+        temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
+        return cls(
+            [_described(s) for s in temporaries],
+            [str(v.name) for v in assignment.in_place],
+            [str(v.name) for v, _ in assignment.committed],
+            len(assignment.home) - len(assignment.in_place),
+            dict(plan.sizes) if plan is not None else None,
+            plan.arena_size if plan is not None else 0,
+            unshared_size(layout, plan.sizes) if plan is not None else 0,
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"temporaries: {len(self.temporaries)}, results in an operand's memory: {self.reused}",
+            f"variables updated in place ({len(self.in_place)}): {few(self.in_place, 8)}",
+            f"variables updated by copy ({len(self.committed)}): {few(self.committed, 8)}",
+        ]
+        if self.sizes is not None:
+            at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
+            lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
+        return "\n".join(lines)
+
+
+def _described(storage: Storage) -> str:
+    node = storage.node
+    inner = node.payload.outputs[storage.item] if isinstance(node.payload, Graph) else node
+    return f"{inner.op.name}: {inner.type}  {inner.where}"

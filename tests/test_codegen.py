@@ -1,0 +1,138 @@
+"""Generated code: full vector width, no run-time alias checks, accurate long sums."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc.runtime import features
+from graphc.tensor import Tensor
+
+# Registers of x86 by their width in bytes.
+REGISTERS = {64: "%zmm", 32: "%ymm", 16: "%xmm"}
+
+
+def _outer(x: Tensor) -> Tensor:
+    return x[:, None] * x[None, :]
+
+
+# The dtype of the input, its rank, and what is computed.
+VECTORIZED: dict[str, tuple[str, int, Callable[[Tensor], Any]]] = {
+    "arithmetic": ("float32", 1, lambda x: x * 2 + 1),
+    "several results": ("float32", 1, lambda x: [x * x, x + 1, x - x * x]),
+    "exp": ("float32", 1, lambda x: gx.exp(x) * x),
+    "gelu": ("float32", 1, gx.gelu),
+    "float64": ("float64", 1, lambda x: gx.tanh(x) / (x + 2)),
+    "integers": ("int32", 1, lambda x: x * x + 3),
+    "bytes": ("uint8", 1, lambda x: x + x),
+    "selection": ("float32", 1, lambda x: gx.where(x > 0, x, x * 0.01)),
+    "conversion": ("int32", 1, lambda x: x.astype("float32") * 0.5),
+    "total": ("float32", 1, lambda x: x.sum()),
+    "largest": ("float32", 1, lambda x: x.max()),
+    "rows": ("float32", 2, lambda x: x.sum(axis=1)),
+    "columns": ("float32", 2, lambda x: x.sum(axis=0)),
+    "largest of columns": ("float32", 2, lambda x: x.max(axis=0)),
+    "softmax": ("float32", 2, lambda x: gx.softmax(x)),
+    "row broadcast": ("float32", 2, lambda x: x - x.mean(axis=1, keepdims=True)),
+    "outer product": ("float32", 1, _outer),
+    "matrix product": ("float32", 2, lambda x: x.T @ x),
+}
+
+
+@pytest.mark.parametrize(("dtype", "ndim", "build"), VECTORIZED.values(), ids=VECTORIZED.keys())
+def test_inner_loops_use_the_full_vector_width(dtype: str, ndim: int, build: Callable[[Tensor], Any]) -> None:
+    x = gx.placeholder("x", ("n", 96)[-ndim:] if ndim == 2 else ("n",), dtype)
+    (kernel,) = gx.compile(x, build(x)).kernels
+    width = features.vector_bytes()
+    element = {"float32": "float", "float64": "double", "int32": "i32", "uint8": "i8"}[dtype]
+    lanes = {int(n) for n in re.findall(rf"<(\d+) x {element}>", kernel.llvm)}
+    assert max(lanes, default=0) * np.dtype(dtype).itemsize >= width, f"{lanes} in\n{kernel.source}"
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        assert REGISTERS[width] in kernel.asm
+
+
+@pytest.mark.parametrize(("dtype", "ndim", "build"), VECTORIZED.values(), ids=VECTORIZED.keys())
+def test_no_loop_checks_at_run_time_whether_its_arrays_overlap(
+    dtype: str, ndim: int, build: Callable[[Tensor], Any]
+) -> None:
+    x = gx.placeholder("x", ("n", 96)[-ndim:] if ndim == 2 else ("n",), dtype)
+    for kernel in gx.compile(x, build(x)).kernels:
+        assert "memcheck" not in kernel.llvm
+
+
+def test_a_kernel_that_works_in_place_is_vectorized_without_checks() -> None:
+    w, v = gx.variable(np.ones(1000, np.float32), name="w"), gx.variable(np.ones(1000, np.float32), name="v")
+    step = gx.compile([], updates={w: w * 0.5 + v, v: w - v})
+    assert step.memory.in_place == ["w", "v"]
+    for kernel in step.kernels:
+        assert "memcheck" not in kernel.llvm
+        assert f"<{features.vector_bytes() // 4} x float>" in kernel.llvm
+
+
+def test_kernels_call_no_library() -> None:
+    x = gx.placeholder("x", ("n",))
+    y = gx.exp(x) + gx.log(x) + gx.sin(x) + gx.tanh(x) + gx.erf(x) + x**2.5 + gx.floor(x) + gx.sqrt(x)
+    for kernel in gx.compile(x, y).kernels:
+        called = re.findall(r"call [^@\n]*@([\w.]+)\(", kernel.llvm)
+        assert all(name.startswith("llvm.") for name in called)
+
+
+# ---------------------------------------------------------------- long sums
+def test_the_mean_of_a_hundred_million_halves_is_a_half() -> None:
+    x = gx.placeholder("x", ("n",))
+    halves = np.full(10**8, 0.5, np.float32)
+    assert float(gx.compile(x, x.mean())(halves)) == 0.5
+
+
+LONG: dict[str, tuple[Callable[[Tensor], Any], Callable[[Any], Any], tuple[int, ...]]] = {
+    "total": (lambda x: x.sum(), lambda v: v.sum(), (3_000_000,)),
+    "total of a matrix": (lambda x: x.sum(), lambda v: v.sum(), (1_000_000, 3)),
+    "columns": (lambda x: x.sum(axis=0), lambda v: v.sum(0), (1_000_000, 3)),
+    "many columns": (lambda x: x.mean(axis=0), lambda v: v.mean(0), (40_000, 100)),
+    "rows": (lambda x: x.sum(axis=1), lambda v: v.sum(1), (2, 1_500_000)),
+    "around the middle": (lambda x: x.sum(axis=(0, 2)), lambda v: v.sum((0, 2)), (1000, 2, 1500)),
+    "fused": (lambda x: (x * x + x).mean(), lambda v: (v * v + v).mean(), (3_000_000,)),
+    "variance": (lambda x: gx.var(x + 100), lambda v: v.var(), (1_000_000,)),
+    "logsumexp": (lambda x: gx.logsumexp(x), lambda v: np.log(np.exp(v).sum()), (3_000_000,)),
+}
+
+
+@pytest.mark.parametrize(("build", "exact", "shape"), LONG.values(), ids=LONG.keys())
+def test_long_sums_of_float32_stay_accurate(
+    build: Callable[[Tensor], Any], exact: Callable[[Any], Any], shape: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0, 1, shape).astype(np.float32)
+    x = gx.placeholder("x", ("a", "b", "c")[: len(shape)])
+    found = gx.compile(x, build(x))(values)
+    tolerance = 1e-4 if exact is LONG["variance"][1] else 5e-7
+    np.testing.assert_allclose(found, exact(values.astype(np.float64)), rtol=tolerance)
+
+
+def test_long_sums_of_float64_are_blocked() -> None:
+    x = gx.placeholder("x", ("n",), "float64")
+    values = np.full(4_000_000, 0.1)
+    assert abs(float(gx.compile(x, x.sum())(values)) - 400_000.0) < 1e-7
+
+
+def test_long_inner_products_stay_accurate() -> None:
+    values = np.random.default_rng(0).uniform(0, 1, (2, 1_000_000)).astype(np.float32)
+    x = gx.placeholder("x", (2, "k"))
+    exact = values.astype(np.float64) @ values.T.astype(np.float64)
+    np.testing.assert_allclose(gx.compile(x, x @ x.T)(values), exact, rtol=5e-6)
+
+
+def test_infinities_and_nan_pass_through_sums() -> None:
+    x = gx.placeholder("x", ("n",))
+    total = gx.compile(x, [x.sum(), x.max(), (x * 0).sum()])
+    values = np.ones(5000, np.float32)
+    values[4000] = np.inf
+    assert [float(v) for v in total(values)][:2] == [np.inf, np.inf]
+    values[1] = np.nan
+    assert all(np.isnan(v) for v in total(values))
