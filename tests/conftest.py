@@ -12,6 +12,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -28,6 +29,14 @@ class PassesFinder:
         return importlib.util.spec_from_file_location(
             name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
+
+
+# The same examples in every run, on a machine of any speed; a search for new ones raises max_examples
+# and passes --hypothesis-seed.
+settings.register_profile(
+    "graphc", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("graphc")
 
 
 # Last in line: an installed graphc finds its own passes first.

@@ -150,7 +150,7 @@ def _unary(pick: Pick, pool: list[Tensor], x: Tensor) -> Tensor | None:
 
 def _binary(pick: Pick, pool: list[Tensor], x: Tensor) -> Tensor | None:
     name = pick(BINARY)
-    partners = [t for t in pool if _broadcasts(x, t)]
+    partners = [t for t in pool if broadcasts(x, t)]
     if not partners:
         return None
     y = pick(partners)
@@ -207,7 +207,7 @@ def _convert(pick: Pick, pool: list[Tensor], x: Tensor) -> Tensor | None:
 
 
 def _select(pick: Pick, pool: list[Tensor], x: Tensor) -> Tensor | None:
-    conditions = [t for t in pool if t.dtype == BOOL and _broadcasts(t, x)]
+    conditions = [t for t in pool if t.dtype == BOOL and broadcasts(t, x)]
     if not conditions:
         return ops.where(pick((False, True)), x, x)
     return ops.where(pick(conditions), x, 1)
@@ -226,7 +226,8 @@ def _compose(pick: Pick, pool: list[Tensor], x: Tensor) -> Tensor | None:
     return getattr(ops, pick(known))(x, axis=-1)
 
 
-def _broadcasts(x: Tensor, y: Tensor) -> bool:
+def broadcasts(x: Tensor, y: Tensor) -> bool:
+    """Tell whether two values can be combined elementwise into one of moderate rank."""
     pairs = zip(reversed(x.shape), reversed(y.shape), strict=False)
     return all(a == b or 1 in (a, b) for a, b in pairs) and max(x.ndim, y.ndim) < 5
 

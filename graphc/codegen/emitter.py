@@ -25,6 +25,9 @@ from graphc.types import BOOL, DType
 # Windows up to this many elements are unrolled: pooling becomes straight-line vector code.
 UNROLL = 16
 
+# What kernel code calls dtypes (u32 and u64 appear in the vector math library only).
+_DTYPE_NAMES = frozenset({*scalar.SHORT.values(), "u32", "u64"})
+
 INIT: Mapping[str, object] = {"sum": 0, "prod": 1, "any": False, "all": True}
 
 
@@ -87,7 +90,9 @@ class Emitter:
     # -- statements
     def fresh(self, prefix: str = "t") -> str:
         """Return a new variable name."""
-        return f"{prefix}{next(self._fresh)}"
+        name = f"{prefix}{next(self._fresh)}"
+        # A loop variable i8 would hide the dtype of that name.
+        return self.fresh(prefix) if name in _DTYPE_NAMES else name
 
     @property
     def scope(self) -> Scope:
