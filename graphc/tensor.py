@@ -13,13 +13,13 @@ import numpy as np
 
 # The ops are written in terms of Tensor: its methods look them up when they are called.
 import graphc as gx
-from graphc.dims import Dim, Shape
+from graphc.dims import Dim, Shape, SymbolicDim
 from graphc.errors import ControlFlowError, DTypeError, caller
 from graphc.ir import Node
-from graphc.types import DType, Scalar, TensorType
+from graphc.types import INT64, DType, Scalar, TensorType
 
 Array = np.ndarray[Any, Any]
-TensorLike = Union["Tensor", Array, np.generic, Scalar, Sequence[Any]]
+TensorLike = Union["Tensor", Array, np.generic, Scalar, SymbolicDim, Sequence[Any]]
 Axes = int | Sequence[int] | None
 
 
@@ -336,6 +336,8 @@ def _unpack(args: tuple[Any, ...]) -> tuple[Any, ...]:
 def as_tensor(value: TensorLike, like: DType | None = None) -> Tensor:
     """Return `value` as a Tensor: arrays become constants, Python scalars take dtype `like`.
 
+    A symbolic size is a Python int that is known later: read at the call, of dtype `like` or int64.
+
     Raises
     ------
     DTypeError
@@ -346,6 +348,10 @@ def as_tensor(value: TensorLike, like: DType | None = None) -> Tensor:
 
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, SymbolicDim):
+        from graphc.ops.counting import size_tensor  # deferred like the methods' ops
+
+        return size_tensor(value, INT64 if like is None else like)
     if isinstance(value, (bool, int, float)) and like is not None:
         return constant(_fit(value, like))
     return constant(value)
@@ -369,9 +375,10 @@ def promote(*values: TensorLike) -> tuple[tuple[Tensor, ...], DType]:
 
     Python scalars are weak: they take part by kind (bool < int < float), not by width.
     """
-    known = [v if isinstance(v, (bool, int, float)) else as_tensor(v) for v in values]
-    parts = [v.dtype if isinstance(v, Tensor) else v for v in known]
+    known = [v if isinstance(v, (bool, int, float, SymbolicDim)) else as_tensor(v) for v in values]
+    # A size has the kind of an int, whatever it turns out to be.
+    parts = [v.dtype if isinstance(v, Tensor) else 0 if isinstance(v, SymbolicDim) else v for v in known]
     dtype = np.result_type(*parts)
     if all(not isinstance(v, Tensor) for v in known):
-        dtype = np.result_type(*(np.asarray(v) for v in known))
+        dtype = np.result_type(*map(np.asarray, parts))
     return tuple(v if isinstance(v, Tensor) else as_tensor(v, dtype) for v in known), np.dtype(dtype)
