@@ -214,6 +214,7 @@ def test_a_small_network_learns():
         (lambda: gx.nn.Dense(3, 2.0), "Dense: bad out_features"),
         (lambda: gx.nn.Dense(3, 2, initializer="nice"), "bad initializer"),
         (lambda: gx.nn.Dense(3, 2, drop_connect=1.0), "Dense: bad rate"),
+        (lambda: gx.nn.Dropout("half"), "Dropout: bad rate"),
         (lambda: gx.nn.Conv2d(3, 4, 3, groups=2), "Conv2d: bad groups"),
         (lambda: gx.nn.Conv2d(3, 4, (3, 3, 3)), "Conv2d: bad kernel"),
         (lambda: gx.nn.Conv2d(3, 4, 0), "Conv2d: bad kernel"),
