@@ -308,9 +308,31 @@ def test_only_scalars_of_floats_have_a_gradient() -> None:
         gx.grad(gx.astype(a, "int64").sum(), [a])
 
 
+@pytest.mark.parametrize("bad", ["", "two\nlines", "\x1b[1m", 3])
+def test_names_fit_on_a_line(bad: Any) -> None:
+    x = gx.placeholder("x", ())
+    builds = {
+        "placeholder": lambda: gx.placeholder(bad, ()),
+        "variable": lambda: gx.variable(0.0, name=bad),
+        "constant": lambda: gx.constant(0.0, name=bad),
+        "compile": lambda: gx.compile(x, x, name=bad),
+    }
+    for owner, build in builds.items():
+        with pytest.raises(ArgumentError, match=f"{owner}: bad name") as caught:
+            build()
+        assert caught.value.where is not None and caught.value.where.file == __file__
+
+
+def test_a_placeholder_may_be_named_self() -> None:
+    x = gx.placeholder("self", ())
+    assert gx.compile(x, x + 1)(self=1.0) == 2.0
+
+
 def test_an_attribute_must_be_hashable() -> None:
     op = gx.custom_op("scaled", lambda t, by: t, lambda v, by: v * by[0])
-    with pytest.raises(ArgumentError, match=r"attribute 'by' is not hashable\n.*given list") as caught:
+    with pytest.raises(
+        ArgumentError, match=r"scaled: attribute 'by' is not hashable\n.*given list"
+    ) as caught:
         op(X, by=[2])
     assert caught.value.where is not None and caught.value.where.file == __file__
 
