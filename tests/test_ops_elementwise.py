@@ -239,6 +239,13 @@ def test_elementwise_op_with_scalar_expression():
         mean(x)
 
 
+@pytest.mark.parametrize("scalar", [np.sin, lambda x: 3, lambda x, y: x], ids=["numpy", "number", "arity"])
+def test_elementwise_op_needs_a_scalar_expression(scalar):
+    with pytest.raises(ArgumentError, match="scalar meaning of wave is no expression") as caught:
+        gx.elementwise_op("wave", np.sin, scalar=scalar)
+    assert "test_ops_elementwise.py" in str(caught.value)
+
+
 def test_elementwise_op_without_gradient_is_refused_by_grad():
     step = gx.elementwise_op("step", lambda x: x > 0, dtype="bool")
     assert step(np.ones(3)).dtype == "bool"
