@@ -80,10 +80,12 @@ class Tensor:
         return f"<Tensor{label} {self.type}>"
 
     # -- what a symbolic value cannot do
-    def _no_value(self, asked: str) -> NoReturn:
+    def _no_value(
+        self, asked: str, instead: str = "gx.where, gx.cond or gx.while_loop, or gx.evaluate for a value"
+    ) -> NoReturn:
         raise ControlFlowError(
             f"{asked} of a symbolic Tensor: its value exists only when a program runs",
-            expected="gx.where, gx.cond or gx.while_loop, or gx.evaluate for a value",
+            expected=instead,
             given=repr(self),
             where=caller(),
         )
@@ -101,16 +103,24 @@ class Tensor:
         self._no_value("use as a Python index")
 
     def __len__(self) -> int:
+        return self._rows("len()")
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(self._rows("iteration")))
+
+    def _rows(self, asked: str) -> int:
         first = self.shape[0] if self.shape else None
         if isinstance(first, int):
             return first
-        self._no_value("len() with a symbolic first dimension (see .shape)")
-
-    def __iter__(self) -> Any:
-        return (self[i] for i in range(len(self)))
+        self._no_value(asked, "a first dimension of fixed size (.shape[0] is a size like any other)")
 
     def __array__(self, dtype: object = None, copy: object = None) -> Array:
         self._no_value("conversion to a NumPy array")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        name = function.__name__
+        instead = f"gx.{name}" if hasattr(gx, name) else "a function of graphc"
+        self._no_value(f"numpy.{name}()", f"{instead}, or gx.evaluate for a value")
 
     __hash__ = object.__hash__
 
