@@ -331,8 +331,13 @@ class Tensor:
         return gx.clip(self, min, max)
 
     def dot(self, other: TensorLike) -> Tensor:
-        """Matrix product."""
-        return gx.matmul(self, other)
+        """Return NumPy's ``dot``: a matrix product that pairs all leading axes instead of matching them."""
+        right = as_tensor(other)
+        if self.ndim == 0 or right.ndim == 0:
+            return gx.multiply(self, other)
+        if right.ndim <= 2:
+            return gx.matmul(self, right)
+        return gx.tensordot(self, right, axes=((-1,), (-2,)))
 
     def take(self, indices: TensorLike, axis: int | None = None) -> Tensor:
         """Select elements along an axis."""
