@@ -153,7 +153,7 @@ def constant_node(array: Array, name: str | None = None, where: Any = None) -> N
 
 def _array(value: Any, owner: str) -> Array:
     try:
-        return np.asarray(value)
+        found = np.asarray(value)
     except ValueError as error:
         raise ShapeError(
             f"{owner}: the value is not a rectangular array",
@@ -161,6 +161,18 @@ def _array(value: Any, owner: str) -> Array:
             given=str(error),
             where=caller(),
         ) from error
+    if found.dtype.kind in _NO_NUMBERS:
+        raise DTypeError(
+            f"{owner}: the value is no number",
+            expected="a number or an array of numbers",
+            given=repr(value),
+            where=caller(),
+        )
+    return found
+
+
+# Kinds of dtype: objects, text, bytes, records, times.
+_NO_NUMBERS = "OSTUVMm"
 
 
 # ------------------------------------------------------------------- variables

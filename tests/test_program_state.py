@@ -323,6 +323,22 @@ def test_names_fit_on_a_line(bad: Any) -> None:
         assert caught.value.where is not None and caught.value.where.file == __file__
 
 
+def test_updates_are_a_mapping_or_pairs() -> None:
+    wrong: Any = [gx.variable(0.0, name="w")]
+    with pytest.raises(ArgumentError, match=r"compile: bad updates\n  expected a dict") as caught:
+        gx.compile([], None, updates=wrong)
+    assert caught.value.where is not None and caught.value.where.file == __file__
+
+
+@pytest.mark.parametrize("bad", [None, "text", [None]])
+def test_what_is_no_number_is_no_operand(bad: Any) -> None:
+    x = gx.placeholder("x", ())
+    for use in (gx.constant, gx.variable, lambda v: x + v, lambda v: x == v):
+        with pytest.raises(DTypeError, match=r": the value is no number\n.*given .*") as caught:
+            use(bad)
+        assert repr(bad) in str(caught.value)
+
+
 def test_a_placeholder_may_be_named_self() -> None:
     x = gx.placeholder("self", ())
     assert gx.compile(x, x + 1)(self=1.0) == 2.0
