@@ -10,6 +10,7 @@ from typing import Any
 from graphc.codegen import contraction, handwritten, regions
 from graphc.codegen.loops import KernelText
 from graphc.ir import Graph, Node
+from graphc.leaves import checked_name
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, frame_of, lower_region, walk
 from graphc.lower.rules import Callback, Leaf, Loop, LoopSite
@@ -58,6 +59,8 @@ def compile(
 
     Raises
     ------
+    ArgumentError
+        If the name or `optimize` is not usable.
     GraphError, ShapeError, DTypeError
         If inputs, outputs and updates do not make a graph.
     PassError
@@ -72,12 +75,13 @@ def compile(
     >>> float(step(np.array([1.0, 2.0]))), float(step(np.array([1.0, 2.0])))
     (3.0, 6.0)
     """
+    label = checked_name("compile", name)
     fed = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     started = time.perf_counter()
     traced, rebuild = trace(fed, outputs, updates)
     first = Stage("trace", traced, time.perf_counter() - started, *_counts(traced))
     stages = [first, *Pipeline(steps_for(optimize)).run(traced)[1:]]
-    return build(stages, rebuild if outputs is not None else None, name)
+    return build(stages, rebuild if outputs is not None else None, label)
 
 
 def _counts(graph: Graph) -> tuple[int, int, int, int]:

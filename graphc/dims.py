@@ -8,6 +8,7 @@ floor division), so two dimensions are *proven equal* exactly when ``==`` says s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Union
 
 Dim = Union[int, "SymbolicDim"]
@@ -65,14 +66,19 @@ class SymbolicDim:
         self._text = _render(self.terms)
         self._hash = hash(self._text)
 
-    # -- arithmetic; results collapse to int where the expression is constant
+    # -- arithmetic; results collapse to int where the expression is constant.  Anything but a
+    # dimension is left to the other operand: a Tensor takes a size as a number.
     def __add__(self, other: Dim) -> Dim:
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         terms = dict(self.terms)
         for mono, coeff in _terms(other):
             terms[mono] = terms.get(mono, 0) + coeff
         return _make(terms)
 
     def __mul__(self, other: Dim) -> Dim:
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         terms: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in _terms(other):
@@ -84,18 +90,28 @@ class SymbolicDim:
         return self * -1
 
     def __sub__(self, other: Dim) -> Dim:
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         return self + other * -1
 
     def __rsub__(self, other: int) -> Dim:
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         return self * -1 + other
 
     def __floordiv__(self, other: Dim) -> Dim:
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         return floordiv(self, other)
 
     def __rfloordiv__(self, other: int) -> Dim:
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         return floordiv(other, self)
 
     def __mod__(self, other: Dim) -> Dim:
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         return self - floordiv(self, other) * other
 
     __radd__ = __add__
@@ -109,6 +125,9 @@ class SymbolicDim:
 
     def __repr__(self) -> str:
         return self._text
+
+
+_DIMS = (Integral, SymbolicDim)
 
 
 def symbol(name: str) -> SymbolicDim:

@@ -34,7 +34,7 @@ class Attrs(Mapping[str, Any]):
 
     __slots__ = ("_hash", "_items")
 
-    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, items: Mapping[str, Any] | None = None, op: str = "node") -> None:
         self._items = dict(items or {})
         try:
             self._hash = hash(tuple(sorted(self._items.items(), key=lambda kv: kv[0])))
@@ -42,7 +42,7 @@ class Attrs(Mapping[str, Any]):
             bad = {k: type(v).__name__ for k, v in self._items.items() if not _hashable(v)}
             name, kind = next(iter(bad.items()))
             raise ArgumentError(
-                f"attribute {name!r} is not hashable",
+                f"{op}: attribute {name!r} is not hashable",
                 expected="a number, string, dtype, dimension, None or a tuple of these",
                 given=kind,
                 where=caller(),

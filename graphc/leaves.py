@@ -63,12 +63,26 @@ def placeholder(name: str, shape: Sequence[int | str | Dim] = (), dtype: object 
     >>> gx.placeholder("x", shape=("batch", 784))
     <Tensor 'x' float32[batch, 784]>
     """
-    if not isinstance(name, str) or not name:
-        raise ArgumentError(
-            "placeholder: bad name", expected="a non-empty str", given=repr(name), where=caller()
-        )
     type = TensorType(tuple(_dimension(d, name) for d in _listed(shape)), as_dtype(dtype))
-    return Tensor(Node(PLACEHOLDER, (), Attrs(), type, name, caller()))
+    return Tensor(Node(PLACEHOLDER, (), Attrs(), type, checked_name("placeholder", name), caller()))
+
+
+def checked_name(owner: str, name: object) -> str:
+    """Return a user's name for something, which listings and comments show on one line.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no text, or text that would break a line.
+    """
+    if isinstance(name, str) and name and name.isprintable():
+        return name
+    raise ArgumentError(
+        f"{owner}: bad name",
+        expected="a non-empty str of printable characters",
+        given=repr(name),
+        where=caller(),
+    )
 
 
 def _listed(shape: Any) -> tuple[Any, ...]:
@@ -125,7 +139,7 @@ def constant(value: TensorLike, dtype: object = None, name: str | None = None) -
         raise ArgumentError("constant: the value is already a Tensor", given=repr(value), where=caller())
     found = _array(value, "constant")
     array = np.array(found, dtype=as_dtype(dtype if dtype is not None else found.dtype), order="C")
-    return Tensor(constant_node(array, name))
+    return Tensor(constant_node(array, None if name is None else checked_name("constant", name)))
 
 
 def constant_node(array: Array, name: str | None = None, where: Any = None) -> Node:
@@ -139,7 +153,7 @@ def constant_node(array: Array, name: str | None = None, where: Any = None) -> N
 
 def _array(value: Any, owner: str) -> Array:
     try:
-        return np.asarray(value)
+        found = np.asarray(value)
     except ValueError as error:
         raise ShapeError(
             f"{owner}: the value is not a rectangular array",
@@ -147,6 +161,18 @@ def _array(value: Any, owner: str) -> Array:
             given=str(error),
             where=caller(),
         ) from error
+    if found.dtype.kind in _NO_NUMBERS:
+        raise DTypeError(
+            f"{owner}: the value is no number",
+            expected="a number or an array of numbers",
+            given=repr(value),
+            where=caller(),
+        )
+    return found
+
+
+# Kinds of dtype: objects, text, bytes, records, times.
+_NO_NUMBERS = "OSTUVMm"
 
 
 # ------------------------------------------------------------------- variables
@@ -295,6 +321,6 @@ def variable(
     kind = as_dtype(dtype if dtype is not None else found.dtype)
     _count += 1
     type = TensorType(tuple(found.shape), kind)
-    label = name or f"variable_{_count}"
+    label = f"variable_{_count}" if name is None else checked_name("variable", name)
     storage = Storage(found.astype(kind), kind.kind == "f" if trainable is None else trainable)
     return Variable(Node(VARIABLE, (), Attrs(), type, label, caller(), storage))

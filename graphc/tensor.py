@@ -13,13 +13,13 @@ import numpy as np
 
 # The ops are written in terms of Tensor: its methods look them up when they are called.
 import graphc as gx
-from graphc.dims import Dim, Shape
+from graphc.dims import Dim, Shape, SymbolicDim
 from graphc.errors import ControlFlowError, DTypeError, caller
 from graphc.ir import Node
-from graphc.types import DType, Scalar, TensorType
+from graphc.types import INT64, DType, Scalar, TensorType
 
 Array = np.ndarray[Any, Any]
-TensorLike = Union["Tensor", Array, np.generic, Scalar, Sequence[Any]]
+TensorLike = Union["Tensor", Array, np.generic, Scalar, SymbolicDim, Sequence[Any]]
 Axes = int | Sequence[int] | None
 
 
@@ -80,10 +80,12 @@ class Tensor:
         return f"<Tensor{label} {self.type}>"
 
     # -- what a symbolic value cannot do
-    def _no_value(self, asked: str) -> NoReturn:
+    def _no_value(
+        self, asked: str, instead: str = "gx.where, gx.cond or gx.while_loop, or gx.evaluate for a value"
+    ) -> NoReturn:
         raise ControlFlowError(
             f"{asked} of a symbolic Tensor: its value exists only when a program runs",
-            expected="gx.where, gx.cond or gx.while_loop, or gx.evaluate for a value",
+            expected=instead,
             given=repr(self),
             where=caller(),
         )
@@ -101,16 +103,24 @@ class Tensor:
         self._no_value("use as a Python index")
 
     def __len__(self) -> int:
+        return self._rows("len()")
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(self._rows("iteration")))
+
+    def _rows(self, asked: str) -> int:
         first = self.shape[0] if self.shape else None
         if isinstance(first, int):
             return first
-        self._no_value("len() with a symbolic first dimension (see .shape)")
-
-    def __iter__(self) -> Any:
-        return (self[i] for i in range(len(self)))
+        self._no_value(asked, "a first dimension of fixed size (.shape[0] is a size like any other)")
 
     def __array__(self, dtype: object = None, copy: object = None) -> Array:
         self._no_value("conversion to a NumPy array")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        name = function.__name__
+        instead = f"gx.{name}" if hasattr(gx, name) else "a function of graphc"
+        self._no_value(f"numpy.{name}()", f"{instead}, or gx.evaluate for a value")
 
     __hash__ = object.__hash__
 
@@ -321,8 +331,13 @@ class Tensor:
         return gx.clip(self, min, max)
 
     def dot(self, other: TensorLike) -> Tensor:
-        """Matrix product."""
-        return gx.matmul(self, other)
+        """Return NumPy's ``dot``: a matrix product that pairs all leading axes instead of matching them."""
+        right = as_tensor(other)
+        if self.ndim == 0 or right.ndim == 0:
+            return gx.multiply(self, other)
+        if right.ndim <= 2:
+            return gx.matmul(self, right)
+        return gx.tensordot(self, right, axes=((-1,), (-2,)))
 
     def take(self, indices: TensorLike, axis: int | None = None) -> Tensor:
         """Select elements along an axis."""
@@ -336,6 +351,8 @@ def _unpack(args: tuple[Any, ...]) -> tuple[Any, ...]:
 def as_tensor(value: TensorLike, like: DType | None = None) -> Tensor:
     """Return `value` as a Tensor: arrays become constants, Python scalars take dtype `like`.
 
+    A symbolic size is a Python int that is known later: read at the call, of dtype `like` or int64.
+
     Raises
     ------
     DTypeError
@@ -346,6 +363,10 @@ def as_tensor(value: TensorLike, like: DType | None = None) -> Tensor:
 
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, SymbolicDim):
+        from graphc.ops.counting import size_tensor  # deferred like the methods' ops
+
+        return size_tensor(value, INT64 if like is None else like)
     if isinstance(value, (bool, int, float)) and like is not None:
         return constant(_fit(value, like))
     return constant(value)
@@ -369,9 +390,10 @@ def promote(*values: TensorLike) -> tuple[tuple[Tensor, ...], DType]:
 
     Python scalars are weak: they take part by kind (bool < int < float), not by width.
     """
-    known = [v if isinstance(v, (bool, int, float)) else as_tensor(v) for v in values]
-    parts = [v.dtype if isinstance(v, Tensor) else v for v in known]
+    known = [v if isinstance(v, (bool, int, float, SymbolicDim)) else as_tensor(v) for v in values]
+    # A size has the kind of an int, whatever it turns out to be.
+    parts = [v.dtype if isinstance(v, Tensor) else 0 if isinstance(v, SymbolicDim) else v for v in known]
     dtype = np.result_type(*parts)
     if all(not isinstance(v, Tensor) for v in known):
-        dtype = np.result_type(*(np.asarray(v) for v in known))
+        dtype = np.result_type(*map(np.asarray, parts))
     return tuple(v if isinstance(v, Tensor) else as_tensor(v, dtype) for v in known), np.dtype(dtype)

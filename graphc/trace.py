@@ -40,7 +40,16 @@ def trace(inputs: Sequence[Tensor], outputs: Any, updates: Updates | None = None
 def _pairs(updates: Updates | None) -> list[tuple[Any, Any]]:
     if updates is None:
         return []
-    return list(updates.items()) if isinstance(updates, Mapping) else list(updates)
+    pairs: list[Any] = list(updates.items()) if isinstance(updates, Mapping) else list(updates)
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ArgumentError(
+                "compile: bad updates",
+                expected="a dict from variable to new value, or pairs of these",
+                given=repr(pair),
+                where=caller(),
+            )
+    return pairs
 
 
 def _check_inputs(inputs: Sequence[Tensor]) -> tuple[Node, ...]:

@@ -43,12 +43,16 @@ def as_dtype(dtype: object) -> DType:
         found = np.dtype(cast("Any", dtype)) if dtype is not None else None
     if found is None or found not in DTYPES:
         raise DTypeError(
-            f"dtype {dtype!r} is not supported",
+            f"dtype {_shown(dtype)} is not supported",
             expected="one of " + ", ".join(str(d) for d in DTYPES),
-            given=repr(dtype),
+            given=_shown(dtype),
             where=caller(),
         )
     return found
+
+
+def _shown(dtype: object) -> str:
+    return str(dtype) if isinstance(dtype, np.dtype) else repr(dtype)
 
 
 def is_float(dtype: DType) -> bool:

@@ -32,6 +32,19 @@ def test_dense_drops_weights_only_while_training():
     assert set(np.unique(dropped)) == {0.0, 2.0} and abs(dropped.mean() - 1) < 0.05
 
 
+def test_an_empty_batch_leaves_running_statistics_alone():
+    layer = gx.nn.BatchNorm(3)
+    x = gx.placeholder("x", ("n", 3, "m"))
+    step = gx.compile(x, layer(x, training=True))
+    step(RNG.normal(size=(4, 3, 2)).astype("float32"))
+    before = layer.running_mean.value, layer.running_var.value
+    assert np.any(before[0])
+    for shape in ((0, 3, 2), (4, 3, 0)):
+        assert step(np.zeros(shape, "float32")).shape == shape
+        assert_array_equal(layer.running_mean.value, before[0])
+        assert_array_equal(layer.running_var.value, before[1])
+
+
 def test_same_seed_same_model():
     def build():
         rng = np.random.default_rng(3)
@@ -201,6 +214,7 @@ def test_a_small_network_learns():
         (lambda: gx.nn.Dense(3, 2.0), "Dense: bad out_features"),
         (lambda: gx.nn.Dense(3, 2, initializer="nice"), "bad initializer"),
         (lambda: gx.nn.Dense(3, 2, drop_connect=1.0), "Dense: bad rate"),
+        (lambda: gx.nn.Dropout("half"), "Dropout: bad rate"),
         (lambda: gx.nn.Conv2d(3, 4, 3, groups=2), "Conv2d: bad groups"),
         (lambda: gx.nn.Conv2d(3, 4, (3, 3, 3)), "Conv2d: bad kernel"),
         (lambda: gx.nn.Conv2d(3, 4, 0), "Conv2d: bad kernel"),

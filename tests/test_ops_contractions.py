@@ -302,3 +302,11 @@ def test_global_pooling_keeps_the_spatial_axes() -> None:
     (a,) = draw((2, 3, 4, 5))
     np.testing.assert_allclose(gx.evaluate(gx.global_avg_pool(a)), a.mean(axis=(2, 3), keepdims=True))
     np.testing.assert_array_equal(gx.evaluate(gx.global_max_pool(a)), a.max(axis=(2, 3), keepdims=True))
+
+
+@pytest.mark.parametrize(
+    "shapes", [((4,), (4,)), ((2, 3, 4), (2, 4, 5)), ((3, 4), (4,)), ((4,), (2, 4, 5)), ((3,), ())]
+)
+def test_dot_is_numpys(shapes):
+    a, b = (np.random.default_rng(0).normal(size=s) for s in shapes)
+    np.testing.assert_allclose(gx.evaluate(gx.constant(a).dot(b)), np.dot(a, b), rtol=1e-12)

@@ -70,6 +70,38 @@ def test_result_dtypes_follow_numpy(build, dtype):
     assert build().dtype == dtype
 
 
+SIZES = (
+    lambda xp, x, n: x.sum() / n,
+    lambda xp, x, n: n * x + n,
+    lambda xp, x, n: n - x,
+    lambda xp, x, n: n / (x + 1),
+    lambda xp, x, n: n // (x + 1),
+    lambda xp, x, n: (x + 1) ** n,
+    lambda xp, x, n: xp.where(x < n, x, n),
+    lambda xp, x, n: xp.add(2 * n + 1, n),
+)
+
+
+@pytest.mark.parametrize("build", SIZES)
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_a_symbolic_size_is_a_weak_integer(build, size):
+    x = gx.placeholder("x", ("n",))
+    values = np.arange(size, dtype="float32")
+    result = build(gx, x, x.shape[0])
+    with np.errstate(invalid="ignore"):
+        expected = build(np, values, size)
+        np.testing.assert_allclose(gx.evaluate(result, {x: values}), expected)
+    np.testing.assert_allclose(gx.compile(x, result)(values), expected)
+    assert result.dtype == expected.dtype
+
+
+def test_sizes_stay_whole():
+    n = gx.placeholder("x", ("n",)).shape[0]
+    for wrong in (lambda: n * 0.5, lambda: n + "1", lambda: n // 2.0):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            wrong()
+
+
 def test_python_integer_that_does_not_fit_is_refused():
     with pytest.raises(DTypeError, match="300 does not fit uint8"):
         gx.constant([1], "uint8") + 300
@@ -205,6 +237,13 @@ def test_elementwise_op_with_scalar_expression():
     gx.check_gradients(mean, [x, y])
     with pytest.raises(ArgumentError, match="wrong number of operands"):
         mean(x)
+
+
+@pytest.mark.parametrize("scalar", [np.sin, lambda x: 3, lambda x, y: x], ids=["numpy", "number", "arity"])
+def test_elementwise_op_needs_a_scalar_expression(scalar):
+    with pytest.raises(ArgumentError, match="scalar meaning of wave is no expression") as caught:
+        gx.elementwise_op("wave", np.sin, scalar=scalar)
+    assert "test_ops_elementwise.py" in str(caught.value)
 
 
 def test_elementwise_op_without_gradient_is_refused_by_grad():

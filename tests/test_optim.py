@@ -242,3 +242,28 @@ def test_rate_held_in_a_variable():
     assert gx.evaluate(updates[w])[0] == 0.5
     rate.value = 0.25
     assert gx.evaluate(updates[w])[0] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: gx.optim.SGD("fast"), "optimizer: bad learning rate"),
+        (lambda: gx.optim.Adam(beta1=None), "optimizer: bad beta1"),
+        (lambda: gx.optim.SGD(0.1, clip_value="tight"), "optimizer: bad clip_value"),
+        (lambda: gx.optim.SGD(0.1, clip_norm=0), "optimizer: bad clip_norm"),
+        (lambda: gx.optim.SGD(0.1, clip_global_norm=-1.0), "optimizer: bad clip_global_norm"),
+        (lambda: gx.optim.clip_by_norm([gx.constant([1.0])], "tight"), "clip_by_norm: bad limit"),
+        (lambda: gx.optim.cosine(0.1, "long"), "cosine: bad length"),
+    ],
+)
+def test_bad_options_are_refused_where_they_are_given(build, match):
+    with pytest.raises(ArgumentError, match=match) as caught:
+        build()
+    assert "test_optim.py" in str(caught.value)
+
+
+def test_options_may_be_numpy_numbers():
+    w = gx.variable(np.array([3.0, 4.0]), name="w")
+    for rate in (np.float32(0.5), gx.optim.warmup(np.float32(0.5), np.int64(1))):
+        updates = gx.optim.SGD(rate, clip_norm=np.float64(1.0)).updates({w: gx.constant([30.0, 40.0])})
+        assert_allclose(gx.evaluate(updates[w]), [2.7, 3.6])

@@ -388,3 +388,22 @@ def test_python_control_flow_on_a_tensor_names_what_to_use(use: Callable[[Tensor
     with pytest.raises(ControlFlowError, match=r"gx\.where, gx\.cond or gx\.while_loop") as caught:
         use(gx.placeholder("x", (), "int64"))
     assert caught.value.where is not None and caught.value.where.file == __file__
+
+
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        (
+            lambda x: np.mean(x),
+            r"numpy\.mean\(\) of a symbolic Tensor.*\n  expected gx\.mean, or gx\.evaluate",
+        ),
+        (lambda x: np.concatenate([x, x]), r"numpy\.concatenate\(\) of a symbolic Tensor"),
+        (lambda x: len(x), r"len\(\) of a symbolic Tensor.*\n  expected a first dimension of fixed size"),
+        (lambda x: list(x), r"iteration of a symbolic Tensor"),
+    ],
+    ids=["mean", "concatenate", "len", "iteration"],
+)
+def test_what_numpy_and_python_cannot_do_with_a_tensor(use: Callable[[Tensor], object], text: str) -> None:
+    with pytest.raises(ControlFlowError, match=text) as caught:
+        use(gx.placeholder("x", ("n",)))
+    assert caught.value.where is not None and caught.value.where.file == __file__

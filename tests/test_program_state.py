@@ -308,9 +308,47 @@ def test_only_scalars_of_floats_have_a_gradient() -> None:
         gx.grad(gx.astype(a, "int64").sum(), [a])
 
 
+@pytest.mark.parametrize("bad", ["", "two\nlines", "\x1b[1m", 3])
+def test_names_fit_on_a_line(bad: Any) -> None:
+    x = gx.placeholder("x", ())
+    builds = {
+        "placeholder": lambda: gx.placeholder(bad, ()),
+        "variable": lambda: gx.variable(0.0, name=bad),
+        "constant": lambda: gx.constant(0.0, name=bad),
+        "compile": lambda: gx.compile(x, x, name=bad),
+    }
+    for owner, build in builds.items():
+        with pytest.raises(ArgumentError, match=f"{owner}: bad name") as caught:
+            build()
+        assert caught.value.where is not None and caught.value.where.file == __file__
+
+
+def test_updates_are_a_mapping_or_pairs() -> None:
+    wrong: Any = [gx.variable(0.0, name="w")]
+    with pytest.raises(ArgumentError, match=r"compile: bad updates\n  expected a dict") as caught:
+        gx.compile([], None, updates=wrong)
+    assert caught.value.where is not None and caught.value.where.file == __file__
+
+
+@pytest.mark.parametrize("bad", [None, "text", [None]])
+def test_what_is_no_number_is_no_operand(bad: Any) -> None:
+    x = gx.placeholder("x", ())
+    for use in (gx.constant, gx.variable, lambda v: x + v, lambda v: x == v):
+        with pytest.raises(DTypeError, match=r": the value is no number\n.*given .*") as caught:
+            use(bad)
+        assert repr(bad) in str(caught.value)
+
+
+def test_a_placeholder_may_be_named_self() -> None:
+    x = gx.placeholder("self", ())
+    assert gx.compile(x, x + 1)(self=1.0) == 2.0
+
+
 def test_an_attribute_must_be_hashable() -> None:
     op = gx.custom_op("scaled", lambda t, by: t, lambda v, by: v * by[0])
-    with pytest.raises(ArgumentError, match=r"attribute 'by' is not hashable\n.*given list") as caught:
+    with pytest.raises(
+        ArgumentError, match=r"scaled: attribute 'by' is not hashable\n.*given list"
+    ) as caught:
         op(X, by=[2])
     assert caught.value.where is not None and caught.value.where.file == __file__
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphc.errors import ArgumentError, DTypeError, caller
 from graphc.nn.layer import Layer
 from graphc.ops import where
@@ -93,7 +95,7 @@ def drop_connect(
 
 def checked_rate(owner: str, rate: float) -> float:
     """Return `rate`, or raise `ArgumentError` if it is no probability below 1."""
-    if 0.0 <= rate < 1.0:
+    if isinstance(rate, (int, float, np.integer, np.floating)) and 0.0 <= rate < 1.0:
         return float(rate)
     raise ArgumentError(f"{owner}: bad rate", expected="a number in [0, 1)", given=repr(rate), where=caller())
 

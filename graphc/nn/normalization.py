@@ -9,7 +9,7 @@ import numpy as np
 from graphc.errors import ArgumentError, caller
 from graphc.leaves import variable
 from graphc.nn.layer import Layer, positive
-from graphc.ops import batch_norm, batch_norm_training, layer_norm, with_update
+from graphc.ops import batch_norm, batch_norm_training, element_count, layer_norm, where, with_update
 from graphc.tensor import Tensor
 
 __all__ = ["BatchNorm", "LayerNorm"]
@@ -19,8 +19,9 @@ class BatchNorm(Layer):
     """Batch normalization (Ioffe and Szegedy, ICML 2015) over all axes but one.
 
     While training, the statistics are those of the batch, and every call of the compiled
-    program moves the running ones towards them; otherwise the running ones are used.  A
-    program may apply one layer once while training, since it can move them only once.
+    program moves the running ones towards them; otherwise the running ones are used.  An
+    empty batch has no statistics and leaves them as they are.  A program may apply one
+    layer once while training, since it can move them only once.
 
     Parameters
     ----------
@@ -86,8 +87,11 @@ class BatchNorm(Layer):
                 x, self.running_mean, self.running_var, self.weight, self.bias, axis=self.axis, eps=self.eps
             )
         y, mean, var = batch_norm_training(x, self.weight, self.bias, axis=self.axis, eps=self.eps)
+        # One NaN would stay in a running average for good.
+        counted = element_count(x) > 0
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            y = with_update(y, running, self.momentum * running + (1.0 - self.momentum) * batch)
+            moved = self.momentum * running + (1.0 - self.momentum) * batch
+            y = with_update(y, running, where(counted, moved, running))
         return y
 
 

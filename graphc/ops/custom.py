@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.errors import ArgumentError, GradientError, caller
+from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Alias, Callback
 from graphc.ops import elementwise
@@ -66,7 +67,7 @@ def elementwise_op(
     Raises
     ------
     ArgumentError
-        If the name or the arity is not usable.
+        If the name or the arity is not usable, or `scalar` does not return an expression.
 
     Examples
     --------
@@ -83,6 +84,8 @@ def elementwise_op(
             "elementwise_op: bad arity", expected="a positive int", given=repr(arity), where=caller()
         )
     allowed = tuple(as_dtype(d) for d in dtypes)
+    if scalar is not None:
+        _require_expression(name, scalar, arity, allowed)
     target = None if dtype is None else as_dtype(dtype)
 
     def result(operand: DType) -> DType:
@@ -178,6 +181,26 @@ def _require_name(owner: str, name: object) -> None:
     if isinstance(name, str) and name.isidentifier():
         return
     raise ArgumentError(f"{owner}: bad name", expected="an identifier", given=repr(name), where=caller())
+
+
+def _require_expression(name: str, scalar: Callable[..., Expr], arity: int, dtypes: Sequence[DType]) -> None:
+    """Try `scalar` on every dtype, so that a mistake shows at the definition and not inside a pass."""
+    for dtype in dtypes:
+        try:
+            found: object = scalar(*(expr.local(k, dtype) for k in range(arity)))
+        except Exception as error:
+            raise _no_expression(name, f"{type(error).__name__} on {dtype}: {error}") from error
+        if not isinstance(found, Expr):
+            raise _no_expression(name, repr(found))
+
+
+def _no_expression(name: str, given: str) -> ArgumentError:
+    return ArgumentError(
+        f"elementwise_op: the scalar meaning of {name} is no expression",
+        expected="a function of graphc.lower.expr expressions that returns one",
+        given=given,
+        where=caller(),
+    )
 
 
 def _counted(name: str, gradient: Callable[..., Gradients] | None) -> Callable[..., Gradients] | None:

@@ -220,7 +220,7 @@ def make_node(
     the line of the node that they derive from.
     """
     place = where or current_place()
-    frozen = attrs if isinstance(attrs, Attrs) else Attrs(attrs)
+    frozen = attrs if isinstance(attrs, Attrs) else Attrs(attrs, op.name)
     ctx = Infer(op.name, place)
     type = op.infer(ctx, *(n.type for n in inputs), **frozen)
     return Node(op, inputs, frozen, type, name, place, payload, tuple(ctx.checks))

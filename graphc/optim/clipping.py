@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from graphc.errors import ArgumentError, caller
 from graphc.ops import astype, clip, maximum, sqrt
 from graphc.tensor import Tensor
@@ -31,7 +33,7 @@ def clip_by_value(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
     >>> gx.evaluate(gx.optim.clip_by_value([gx.constant([0.5, -3.0])], 1.0))
     [array([ 0.5, -1. ])]
     """
-    bound = _positive(limit, "clip_by_value")
+    bound = checked_limit("clip_by_value: bad limit", limit)
     return [clip(g, -bound, bound) for g in gradients]
 
 
@@ -55,7 +57,7 @@ def clip_by_norm(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
     >>> gx.evaluate(gx.optim.clip_by_norm([gx.constant([3.0, 4.0])], 1.0))
     [array([0.6, 0.8])]
     """
-    bound = _positive(limit, "clip_by_norm")
+    bound = checked_limit("clip_by_norm: bad limit", limit)
     return [g * _scale(global_norm([g]), bound, g) for g in gradients]
 
 
@@ -79,7 +81,7 @@ def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> list[Tenso
     >>> gx.evaluate(gx.optim.clip_by_global_norm([gx.constant([3.0]), gx.constant([4.0])], 1.0))
     [array([0.6]), array([0.8])]
     """
-    bound = _positive(limit, "clip_by_global_norm")
+    bound = checked_limit("clip_by_global_norm: bad limit", limit)
     if not gradients:
         return []
     norm = global_norm(gradients)
@@ -100,9 +102,8 @@ def _scale(norm: Tensor, limit: float, like: Tensor) -> Tensor:
     return astype(limit / maximum(norm, limit), like.dtype)
 
 
-def _positive(limit: float, owner: str) -> float:
-    if limit > 0:
-        return limit
-    raise ArgumentError(
-        f"{owner}: bad limit", expected="a positive number", given=repr(limit), where=caller()
-    )
+def checked_limit(problem: str, limit: float) -> float:
+    """Return `limit`, or raise `ArgumentError` saying `problem` if it is no positive number."""
+    if isinstance(limit, (int, float, np.integer, np.floating)) and limit > 0:
+        return float(limit)
+    raise ArgumentError(problem, expected="a positive number", given=repr(limit), where=caller())

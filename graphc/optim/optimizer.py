@@ -12,8 +12,8 @@ from graphc.autodiff import grad
 from graphc.errors import ArgumentError, GraphError, caller
 from graphc.ir import Node
 from graphc.leaves import Variable, variable
-from graphc.ops.elementwise import astype
-from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
+from graphc.ops.elementwise import astype, number
+from graphc.optim.clipping import checked_limit, clip_by_global_norm, clip_by_norm, clip_by_value
 from graphc.optim.schedules import Schedule
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import FLOAT64, DType, is_float
@@ -77,9 +77,9 @@ class Optimizer(ABC):
         self.learning_rate = _checked_rate(learning_rate)
         self.weight_decay = at_least_zero("weight_decay", weight_decay)
         self._clips = (
-            (clip_by_value, clip_value),
-            (clip_by_norm, clip_norm),
-            (clip_by_global_norm, clip_global_norm),
+            (clip_by_value, _limit("clip_value", clip_value)),
+            (clip_by_norm, _limit("clip_norm", clip_norm)),
+            (clip_by_global_norm, _limit("clip_global_norm", clip_global_norm)),
         )
         self._state: dict[Variable, dict[str, Variable]] = {}
         self._step: Variable | None = None
@@ -275,9 +275,14 @@ def fraction(name: str, value: float) -> float:
     return _in_range(name, value, 0.0, 1.0)
 
 
+def _limit(name: str, value: float | None) -> float | None:
+    return None if value is None else checked_limit(f"optimizer: bad {name}", value)
+
+
 def _in_range(name: str, value: float, low: float, high: float) -> float:
-    if low <= value < high:
-        return value
+    found = number("optimizer", name, value)
+    if low <= found < high:
+        return found
     raise ArgumentError(
         f"optimizer: bad {name}",
         expected=f"a number in [{low:g}, {high:g})",

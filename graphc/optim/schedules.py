@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from graphc.errors import ArgumentError, caller
 from graphc.ops import cos, maximum, minimum, where
 from graphc.tensor import Tensor, as_tensor
@@ -238,6 +240,6 @@ def _float(step: Tensor) -> Tensor:
 
 
 def _positive(count: int, what: str) -> int:
-    if count >= 1:
+    if isinstance(count, (int, float, np.integer, np.floating)) and count >= 1:
         return count
     raise ArgumentError(what, expected="a positive number of steps", given=repr(count), where=caller())

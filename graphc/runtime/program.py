@@ -178,7 +178,7 @@ class Program:
         return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
 
     # -- calling
-    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Run the program.
 
         Parameters
