@@ -70,7 +70,7 @@ def _graph_lines(graph: Graph, title: str, places: bool) -> Iterator[str]:
 
 
 def _numbering(graph: Graph) -> dict[Node, str]:
-    """Number inputs first, then variables and constants, then the rest in order."""
+    """Assign numbers: to inputs first, then variables and constants, then the rest in order."""
     leaves = (*graph.inputs, *graph.variables, *graph.constants)
     ordered = dict.fromkeys((*leaves, *graph.nodes))
     return {node: f"%{i}" for i, node in enumerate(ordered)}

@@ -293,7 +293,7 @@ class Tensor:
         return gx.var(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def std(self, axis: Axes = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-        """Standard deviation over axes."""
+        """Compute the standard deviation over axes."""
         return gx.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def any(self, axis: Axes = None, keepdims: bool = False) -> Tensor:

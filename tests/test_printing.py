@@ -103,7 +103,8 @@ def test_a_kernel_shows_its_operations_source_and_machine_code() -> None:
         assert all("test_printing.py:" in line for line in operations)
         assert parameters and all(re.fullmatch(r"# (p|dim)\d+ = .+", line) for line in parameters)
         assert "def kernel(" in kernel.source
-        assert "define void" in kernel.llvm and kernel.name in kernel.asm
+        # Equal kernels are compiled once: the symbol may carry the name of another one.
+        assert "define void" in kernel.llvm and ".globl" in kernel.asm
         assert len(kernel.name) < 60 and repr(kernel) == f"<Kernel {kernel.name}>"
     assert repr(program) == f"<Program 'step': 2 inputs, 1 outputs, {len(program.kernels)} kernels>"
 

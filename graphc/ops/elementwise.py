@@ -32,12 +32,12 @@ Errors = Callable[[], Iterable[ErrorSample]]
 
 
 def same(dtype: DType) -> DType:
-    """Result dtype rule: that of the operands."""
+    """Return the dtype of the operands: a result rule."""
     return dtype
 
 
 def boolean(dtype: DType) -> DType:
-    """Result dtype rule: bool."""
+    """Return bool: a result rule."""
     return BOOL
 
 

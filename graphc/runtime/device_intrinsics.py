@@ -123,7 +123,7 @@ def _selection(comparison: str) -> Any:
 
 
 def _accumulation(instruction: str) -> Any:
-    """A step of a running sum or product: LLVM may regroup it, and so run it in vector lanes.
+    """Make a step of a running sum or product, which LLVM may regroup and so run in vector lanes.
 
     Only accumulations carry this licence.  In ordinary arithmetic regrouping changes results
     beyond rounding: ``(x - max) - log(sum)`` may not become ``x - (max + log(sum))``.
