@@ -104,6 +104,13 @@ def test_a_result_in_an_operands_memory_is_stored_after_all_reads() -> None:
     _check_at([x], [new, x * gx.abs(w)], (1, 1), updates={w: new})
 
 
+def test_a_broadcast_row_value_is_used_inside_and_outside_the_loop() -> None:
+    x = gx.placeholder("x", (), "int64")
+    value = gx.clip(x, -2, 2)
+    row = gx.broadcast_to(value, (3,))
+    _check_at([x], [value, row, gx.sum(row), gx.sum(value * row)], (1, 1))
+
+
 def test_no_variable_of_a_kernel_hides_a_dtype() -> None:
     emitter = Emitter()
     names = {emitter.fresh(prefix) for _ in range(100) for prefix in "bfiu"}

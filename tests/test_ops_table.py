@@ -14,13 +14,13 @@ from op_table import (
     Samples,
     assert_same,
     build,
-    build_symbolic,
     compile_calls,
     differentiable,
     gradient,
     in_every_dtype,
     resized,
     run,
+    symbolic_calls,
 )
 
 import graphc as gx
@@ -58,7 +58,9 @@ def test_compiled_equals_interpreted(op: Op) -> None:
 
 @every_op
 def test_one_program_serves_every_size(op: Op) -> None:
-    calls = [build_symbolic(op, s, f"s{k}_") for k, s in enumerate(op.samples())]
+    calls = symbolic_calls(op, op.samples())
+    if not calls:
+        pytest.skip("every operand has fixed sizes")
     program = compile_calls(calls, "full")
     compiled = kernels.compilations()
     for some in (calls, *([resized(c, size) for c in calls] for size in (0, 1))):
@@ -88,8 +90,11 @@ def test_second_gradients_equal_finite_differences(op: Op) -> None:
 
 @every_differentiable_op
 def test_compiled_gradients_equal_interpreted(op: Op) -> None:
-    calls = [gradient(build_symbolic(op, s, f"s{k}_")) for k, s in enumerate(differentiable(op))]
-    calls = [replace(c, sample=replace(c.sample, ulp=8 * c.sample.ulp)) for c in calls]
+    # A gradient rounds more often than what it is the gradient of.
+    samples = [replace(s, ulp=8 * s.ulp) for s in differentiable(op)]
+    calls = [gradient(c) for c in symbolic_calls(op, samples)]
+    if not calls:
+        pytest.skip("every operand has fixed sizes")
     program = compile_calls(calls, "full")
     for some in (calls, *([resized(c, size) for c in calls] for size in (0, 1))):
         _check(program, some, [c.interpret() for c in some], "gradient")

@@ -107,8 +107,10 @@ class Rows:
 
     def reuse(self, saves: Sequence[Expr], stores: Sequence[Store]) -> None:
         """From the next phase on, read what this one stored or kept."""
+        inner = frozenset(self.region.indices[a] for a in self.region.reduced)
         for store in stores:
-            if store.value.kind not in ("load", "const", "local"):
+            # A broadcast row value is stored in the loop, yet also used outside of it.
+            if store.value.kind not in ("load", "const", "local") and _varies(store.value, inner, {}):
                 handle = ("out", store.node)
                 self.emitter.replaced[store.value] = expr.load(handle, store.position, store.value.dtype)
         for e in saves:

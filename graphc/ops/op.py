@@ -46,7 +46,7 @@ class Sample:
         Whether finite differences may be taken here (no kink, no tie nearby).
     ulp : float
         Allowed distance between compiled and interpreted result, in units in the last
-        place of the largest magnitude involved.
+        place: of the element itself, or for ops that sum of the largest magnitude involved.
     """
 
     inputs: tuple[Array, ...]
