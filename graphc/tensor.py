@@ -40,7 +40,6 @@ class Tensor:
     __slots__ = ("node",)
     # NumPy arrays on the left hand defer to the Tensor's reflected operators.
     __array_priority__ = 1000
-    __array_ufunc__ = None
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -81,7 +80,7 @@ class Tensor:
 
     # -- what a symbolic value cannot do
     def _no_value(
-        self, asked: str, instead: str = "gx.where, gx.cond or gx.while_loop, or gx.evaluate for a value"
+        self, asked: str, instead: str = "gx.where to choose between values, or gx.evaluate to see one"
     ) -> NoReturn:
         raise ControlFlowError(
             f"{asked} of a symbolic Tensor: its value exists only when a program runs",
@@ -116,6 +115,15 @@ class Tensor:
 
     def __array__(self, dtype: object = None, copy: object = None) -> Array:
         self._no_value("conversion to a NumPy array")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Tensor:
+        # numpy.exp(x) builds gx.exp(x): ours is the function that NumPy has under the same name.
+        ours = next((n for n in dir(gx) if getattr(np, n, None) is ufunc), None)
+        if ours is None or method != "__call__" or kwargs:
+            call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            self._no_value(f"numpy.{call}()", "a function of graphc, or gx.evaluate for a value")
+        result: Tensor = getattr(gx, ours)(*inputs)
+        return result
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
         name = function.__name__

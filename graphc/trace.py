@@ -63,6 +63,13 @@ def _check_inputs(inputs: Sequence[Tensor]) -> tuple[Node, ...]:
                 where=caller(),
             )
         name = str(tensor.name)
+        if name == "out":
+            raise GraphError(
+                "compile: an input cannot be named 'out'",
+                expected="another name: programs take out= for arrays to write results into",
+                given=f"{tensor.type} at {tensor.node.where}",
+                where=caller(),
+            )
         if name in fed:
             raise GraphError(
                 f"compile: two inputs are named {name!r}",

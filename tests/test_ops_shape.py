@@ -198,7 +198,7 @@ MISTAKES: list[tuple[Callable[[], object], type[GraphcError], str]] = [
     (lambda: gx.split(X, 3), ShapeError, "equal parts"),
     (lambda: gx.split(X, 0), ArgumentError, "bad sections"),
     (lambda: gx.split(X, [HALF]), ArgumentError, "bad sections"),
-    (lambda: gx.unstack(gx.placeholder("y", ("n",))), ShapeError, "gx.scan"),
+    (lambda: gx.unstack(gx.placeholder("y", ("n",))), ShapeError, "a fixed size"),
     (lambda: gx.stack([X, X[0]]), ShapeError, "rank"),
     (lambda: gx.pad(X, ((1, 1),)), ArgumentError, "bad pad_width"),
     (lambda: gx.pad(X, -1), ArgumentError, "bad pad_width"),

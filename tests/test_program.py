@@ -385,7 +385,7 @@ CONTROL_FLOW: dict[str, Run] = {
 
 @pytest.mark.parametrize("use", CONTROL_FLOW.values(), ids=CONTROL_FLOW.keys())
 def test_python_control_flow_on_a_tensor_names_what_to_use(use: Callable[[Tensor], object]) -> None:
-    with pytest.raises(ControlFlowError, match=r"gx\.where, gx\.cond or gx\.while_loop") as caught:
+    with pytest.raises(ControlFlowError, match=r"gx\.where to choose between values") as caught:
         use(gx.placeholder("x", (), "int64"))
     assert caught.value.where is not None and caught.value.where.file == __file__
 
@@ -407,3 +407,20 @@ def test_what_numpy_and_python_cannot_do_with_a_tensor(use: Callable[[Tensor], o
     with pytest.raises(ControlFlowError, match=text) as caught:
         use(gx.placeholder("x", ("n",)))
     assert caught.value.where is not None and caught.value.where.file == __file__
+
+
+def test_numpy_functions_of_a_tensor_build_the_function_of_the_same_name() -> None:
+    x = gx.placeholder("x", shape=("n",), dtype="float64")
+    points = np.array([0.5, 1.5, 2.0])
+    for function in (np.exp, np.abs, np.arctan, np.floor):
+        np.testing.assert_allclose(gx.evaluate(function(x), {x: points}), function(points))
+    for binary in (np.add, np.power, np.matmul):
+        np.testing.assert_allclose(gx.evaluate(binary(points, x), {x: points}), binary(points, points))
+    with pytest.raises(ControlFlowError, match=r"numpy\.add\.reduce\(\)"):
+        np.add.reduce(x)
+
+
+def test_an_input_cannot_take_the_name_of_the_keyword_for_results() -> None:
+    x = gx.placeholder("out", shape=("n",))
+    with pytest.raises(GraphError, match="cannot be named 'out'"):
+        gx.compile(x, x + 1)

@@ -289,7 +289,7 @@ def unstack(x: TensorLike, axis: int = 0) -> list[Tensor]:
     if not isinstance(n, int):
         raise ShapeError(
             "unstack: how many tensors would result is not known",
-            expected="a fixed size (gx.scan walks a symbolic one)",
+            expected="a fixed size",
             given=f"{n} along axis {at} of {t.type}",
             where=caller(),
         )
