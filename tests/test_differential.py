@@ -56,7 +56,7 @@ def _check_call(program: gx.Program, graph: Graph, case: Kernels, feeds: Any) ->
 
 
 @given(case=random_kernels())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_exact_graphs(case: Kernels) -> None:
     check(case, "full")
 
