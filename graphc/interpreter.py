@@ -29,7 +29,8 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> 
     outputs : Tensor, list, tuple or dict of Tensor
         What to compute; the result has the same structure.
     feeds : mapping of placeholder to array, optional
-        Values of the placeholders that `outputs` depend on.
+        Values of the placeholders that `outputs` depend on.  Those of other placeholders are
+        checked and otherwise ignored: one dict of feeds serves every tensor of a graph.
 
     Returns
     -------

@@ -156,7 +156,7 @@ def _named(owner: Any, asked: str) -> dict[str, Variable]:
     if isinstance(owner, HasNamedVariables):
         return owner.named_variables()
     named: dict[str, Variable] = {}
-    for name, variable in _pairs(owner):
+    for name, variable in _pairs(owner, asked):
         if not isinstance(variable, Variable) or not isinstance(name, str):
             raise ArgumentError(
                 f"{asked}: not a variable", expected="Variables", given=repr(variable), where=caller()
@@ -171,12 +171,19 @@ def _named(owner: Any, asked: str) -> dict[str, Variable]:
     return named
 
 
-def _pairs(owner: Any) -> list[tuple[Any, Any]]:
+def _pairs(owner: Any, asked: str) -> list[tuple[Any, Any]]:
     if isinstance(owner, Mapping):
         return list(owner.items())
     if isinstance(owner, Variable):
         return [(owner.name, owner)]
     listed = owner.variables if isinstance(owner, HasVariables) else owner
+    if not isinstance(listed, Iterable):
+        raise ArgumentError(
+            f"{asked}: nothing that holds variables",
+            expected="a layer, an optimizer, a dict or a sequence of Variables",
+            given=repr(owner),
+            where=caller(),
+        )
     return [(getattr(v, "name", None), v) for v in listed]
 
 

@@ -282,6 +282,26 @@ class Tensor:
         """Return the elements as one axis."""
         return gx.reshape(self, (-1,))
 
+    def ravel(self) -> Tensor:
+        """Return the elements as one axis."""
+        return gx.reshape(self, (-1,))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Exchange two axes."""
+        return gx.swapaxes(self, axis1, axis2)
+
+    def repeat(self, repeats: int, axis: int | None = None) -> Tensor:
+        """Repeat each element along an axis."""
+        return gx.repeat(self, repeats, axis=axis)
+
+    def round(self) -> Tensor:
+        """Round to the nearest integer, halves to even."""
+        return gx.round(self)
+
+    def argsort(self, axis: int = -1) -> Tensor:
+        """Return the positions that sort the elements along an axis."""
+        return gx.argsort(self, axis=axis)
+
     def squeeze(self, axis: Axes = None) -> Tensor:
         """Drop axes of size 1."""
         return gx.squeeze(self, axis)

@@ -424,3 +424,28 @@ def test_an_input_cannot_take_the_name_of_the_keyword_for_results() -> None:
     x = gx.placeholder("out", shape=("n",))
     with pytest.raises(GraphError, match="cannot be named 'out'"):
         gx.compile(x, x + 1)
+
+
+def test_methods_are_those_of_arrays() -> None:
+    x = gx.placeholder("x", shape=("n", 3), dtype="float64")
+    points = np.array([[0.5, -1.5, 2.0], [3.25, 0.0, -1.0]])
+    for call in (
+        lambda a: a.ravel(),
+        lambda a: a.swapaxes(0, 1),
+        lambda a: a.repeat(2, axis=1),
+        lambda a: a.round(),
+        lambda a: a.argsort(axis=0),
+    ):
+        np.testing.assert_array_equal(gx.evaluate(call(x), {x: points}), call(points))
+
+
+def test_an_exception_of_a_users_operation_says_which_line_built_it() -> None:
+    def fail(x: np.ndarray) -> np.ndarray:
+        raise RuntimeError("no")
+
+    broken = gx.custom_op("broken", lambda x: (x.shape, x.dtype), fail)
+    x = gx.placeholder("x", shape=("n",))
+    program = gx.compile(x, broken(x))
+    with pytest.raises(RuntimeError, match="no") as caught:
+        program(np.ones(2, "float32"))
+    assert "broken" in caught.value.__notes__[0] and "test_program.py" in caught.value.__notes__[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,3 +152,8 @@ def test_missing_package_is_named(path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingDependencyError, match=r"graphc\[io\]"):
         gx.save_variables(path, [gx.variable(1.0, name="v")])
+
+
+def test_what_holds_no_variables_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="nothing that holds variables"):
+        gx.save_variables(tmp_path / "w.safetensors", 3)

@@ -319,6 +319,9 @@ class Program:
         self._calling_back = True
         try:
             value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
+        except Exception as error:
+            error.add_note(f"raised by the operation {node.op.name} at {node.where.describe()}")
+            raise
         finally:
             self._calling_back = False
         target = self._value(step.writes[node], plan, arrays, results, node.type.concrete(plan.sizes))
