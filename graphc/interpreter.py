@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.errors import FeedError, GraphcError, GraphError, ShapeError, caller
+from graphc.errors import FeedError, GraphcError, GraphError, caller
 from graphc.ir import DimCheck, Graph, Node, topological
 from graphc.lower.rules import Fused, Leaf
 from graphc.ops.op import resolve_attrs
@@ -170,10 +170,10 @@ def solve_sizes(arrays: Mapping[Node, Array], checks: Iterable[DimCheck] = ()) -
 
 
 def verify_check(check: DimCheck, sizes: Mapping[str, int]) -> None:
-    """Raise `ShapeError` unless the two dimensions of `check` agree at `sizes`."""
+    """Raise the error of `check` unless its two dimensions agree at `sizes`."""
     left, right = dims.evaluate(check.left, sizes), dims.evaluate(check.right, sizes)
     if left != right:
-        raise ShapeError(
+        raise check.error(
             check.why,
             expected=f"{check.left} == {check.right}",
             given=f"{left} and {right}",

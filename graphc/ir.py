@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim
-from graphc.errors import UNKNOWN, ArgumentError, GraphError, Where, caller
+from graphc.errors import UNKNOWN, ArgumentError, GraphcError, GraphError, ShapeError, Where, caller
 from graphc.types import TensorType
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class DimCheck:
     right: Dim
     why: str
     where: Where
+    error: type[GraphcError] = ShapeError
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -409,3 +409,14 @@ def test_second_derivative_through_a_gather() -> None:
     second = gx.grad(first.sum(), t)
     np.testing.assert_allclose(gx.evaluate(first, {t: x}), 3 * x**2 * [1, 0, 2])
     np.testing.assert_allclose(gx.evaluate(second, {t: x}), 6 * x * [1, 0, 2])
+
+
+@pytest.mark.parametrize("index", [5, -4])
+def test_an_index_beyond_a_symbolic_axis_is_an_index_error(index: int) -> None:
+    x = gx.placeholder("x", shape=("n",))
+    program = gx.compile(x, x[index])
+    assert program(np.arange(6, dtype="float32")) == np.arange(6)[index]
+    with pytest.raises(IndexRangeError, match="out of range for axis 0"):
+        program(np.ones(3, "float32"))
+    with pytest.raises(IndexError):
+        gx.evaluate(x[index], {x: np.ones(3, "float32")})

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, Shape
-from graphc.errors import UNKNOWN, DTypeError, GraphError, ShapeError, Where, caller
+from graphc.errors import UNKNOWN, DTypeError, GraphcError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, DimCheck, Node
 from graphc.lower.rules import Expand, Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
@@ -92,13 +92,13 @@ class Infer:
         """Raise a `DTypeError` for this op."""
         raise DTypeError(f"{self.op}: {what}", expected=str(expected), given=str(given), where=self.where)
 
-    def same(self, a: Dim, b: Dim, why: str) -> Dim:
-        """Return the common dimension: equal now, or to be checked at the call."""
+    def same(self, a: Dim, b: Dim, why: str, error: type[GraphcError] = ShapeError) -> Dim:
+        """Return the common dimension: equal now, or to be checked at the call, raising `error`."""
         if a == b:
             return a
         if isinstance(a, int) and isinstance(b, int):
             self.shape_error(why, f"equal sizes ({a})", b)
-        self.checks.append(DimCheck(a, b, f"{self.op}: {why}", self.where))
+        self.checks.append(DimCheck(a, b, f"{self.op}: {why}", self.where, error))
         return a if isinstance(a, int) else b if isinstance(b, int) else a
 
     def broadcast(self, *shapes: Shape) -> Shape:

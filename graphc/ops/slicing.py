@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, Shape
-from graphc.errors import ArgumentError, ShapeError, caller
+from graphc.errors import ArgumentError, GraphcError, IndexRangeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
@@ -54,14 +54,13 @@ def _require_inside(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, step
         if isinstance(count, int) and count > 0:
             last = start + (count - 1) * step
             low, high = (start, last) if step > 0 else (last, start)
-            _inside(ctx, x, axis, n, low, high)
-
-
-def _inside(ctx: Infer, x: TensorType, axis: int, n: Dim, low: Dim, high: Dim) -> None:
-    why = f"the window reaches beyond axis {axis} of {x}"
-    # min(n, high + 1) == high + 1 says high < n, in the one relation that checks can state.
-    ctx.same(high + 1, dims.minimum(n, high + 1), why)
-    ctx.same(low, dims.maximum(low, 0), why)
+            # One element in steps of 1 is how x[i] selects.
+            error: type[GraphcError] = IndexRangeError if (count, step) == (1, 1) else ShapeError
+            reach = f"index {low} is out of range for" if low == high else "the window reaches beyond"
+            why = f"{reach} axis {axis} of {x}"
+            # min(n, high + 1) == high + 1 says high < n, in the one relation that checks can state.
+            ctx.same(high + 1, dims.minimum(n, high + 1), why, error)
+            ctx.same(low, dims.maximum(low, 0), why, error)
 
 
 def _window(starts: Any, sizes: Any, steps: tuple[int, ...]) -> tuple[Array, ...]:
