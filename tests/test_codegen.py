@@ -136,3 +136,26 @@ def test_infinities_and_nan_pass_through_sums() -> None:
     assert [float(v) for v in total(values)][:2] == [np.inf, np.inf]
     values[1] = np.nan
     assert all(np.isnan(v) for v in total(values))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_tiles_of_every_register_width(width: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Narrower tiles, as hosts without AVX-512 or AVX get them, compute the same."""
+    monkeypatch.setattr("graphc.runtime.features.vector_bytes", lambda: width)
+    rng = np.random.default_rng(0)
+    a, b = gx.placeholder("a", ("m", "k"), dtype), gx.placeholder("b", ("k", 33), dtype)
+    image, kernel = gx.placeholder("x", ("n", 3, 9, 11), dtype), gx.placeholder("w", (5, 3, 3, 3), dtype)
+    convolved = gx.conv2d(image, kernel, padding=1)
+    outputs = [gx.relu(a @ b), convolved, *gx.grad((convolved * convolved).sum(), [image, kernel])]
+    inputs = [a, b, image, kernel]
+    program = gx.compile(inputs, outputs)
+    lanes = width // np.dtype(dtype).itemsize
+    assert any(f"x{lanes}_edge" in k.source for k in program.kernels)
+    for m, k, n in ((1, 3, 1), (7, 20, 2), (0, 5, 0)):
+        shapes = ((m, k), (k, 33), (n, 3, 9, 11), (5, 3, 3, 3))
+        values = [rng.normal(size=shape).astype(dtype) for shape in shapes]
+        expected = gx.evaluate(outputs, dict(zip(inputs, values, strict=True)))
+        for got, wanted in zip(program(*values), expected, strict=True):
+            scale = 1 + np.abs(wanted).max(initial=0)
+            np.testing.assert_allclose(got / scale, wanted / scale, atol=100 * np.finfo(dtype).eps)
