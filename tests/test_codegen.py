@@ -159,3 +159,14 @@ def test_tiles_of_every_register_width(width: int, dtype: str, monkeypatch: pyte
         for got, wanted in zip(program(*values), expected, strict=True):
             scale = 1 + np.abs(wanted).max(initial=0)
             np.testing.assert_allclose(got / scale, wanted / scale, atol=100 * np.finfo(dtype).eps)
+
+
+def test_a_value_is_kept_across_reduced_axes_that_share_a_loop() -> None:
+    x = gx.placeholder("x", ("n", 3, 4), "float64")
+    for argument in (x * 2, gx.tanh(x)):
+        y = gx.softmax(argument, axis=(1, 2))
+        program = gx.compile(x, y)
+        assert len(program.kernels) == 1
+        for n in (0, 1, 5):
+            points = np.random.default_rng(n).normal(size=(n, 3, 4))
+            np.testing.assert_allclose(program(points), gx.evaluate(y, {x: points}), rtol=1e-14)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc import dims
+from graphc.codegen import scalar
 from graphc.codegen import tile as tiles
 from graphc.codegen.emitter import Emitter
 from graphc.codegen.loops import Scratch
-from graphc.codegen.scalar import SHORT
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
 from graphc.lower.affine import Strided, strided
@@ -81,8 +81,7 @@ class Loops:
         emitter.name(expr.local(region.node, region.node.type.dtype), total)
         values = [(emitter.buffers["out", s.node], emitter.text(s.value)) for s in region.stores]
         for buffer, text in values:
-            value = f"u8({text})" if str(buffer.dtype) == "bool" else text
-            emitter.line(f"{buffer.name}[{place}] = {value}")
+            emitter.line(f"{buffer.name}[{place}] = {scalar.stored(text, buffer.dtype)}")
 
 
 class TiledLoops(Loops):
@@ -90,7 +89,7 @@ class TiledLoops(Loops):
 
     def __init__(self, emitter: Emitter, region: ContractionRegion, cols: int | None, width: int) -> None:
         super().__init__(emitter, region)
-        self.short = SHORT[str(region.dtype)]
+        self.short = scalar.SHORT[str(region.dtype)]
         self.m, self.n, self.k = region.extent("rows"), region.extent("cols"), region.extent("inner")
         self.tile = tiles.choose(self.short, static(self.m), cols, width)
 

@@ -117,12 +117,9 @@ class LaneTotal:
     def start(self) -> None:
         """Write the initialization."""
         start = scalar.literal(initial(self.reduction.kind, self.dtype), self.wide)
-        self.emitter.line(f"{self._cell()} = {self._stored(start)}")
+        self.emitter.line(f"{self._cell()} = {scalar.stored(start, self.wide)}")
         if self.arg:
             self.emitter.line(f"{self._where()} = 0")
-
-    def _stored(self, text: str) -> str:
-        return f"u8({text})" if str(self.wide) == "bool" else text
 
     def add(self, flat: str) -> None:
         """Write the step that takes in one element, at flat position `flat`."""
@@ -137,7 +134,7 @@ class LaneTotal:
             emitter.line(f"{position} = {self._where()}")
         for line in step(self.reduction.kind, self.wide, value, position, text, flat):
             emitter.line(line)
-        emitter.line(f"{cell} = {self._stored(value)}")
+        emitter.line(f"{cell} = {scalar.stored(value, self.wide)}")
         if self.arg:
             emitter.line(f"{self._where()} = {position}")
 

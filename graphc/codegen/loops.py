@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc import dims
+from graphc.codegen import scalar
 from graphc.codegen.emitter import Emitter
 from graphc.dims import Dim, Shape
 from graphc.ir import Node
@@ -79,8 +80,7 @@ def store_lines(emitter: Emitter, stores: Sequence[Store]) -> None:
     lines: list[str] = []
     for store in stores:
         buffer = emitter.buffers["out", store.node]
-        value = emitter.text(store.value)
-        text = f"u8({value})" if str(buffer.dtype) == "bool" else value
+        text = scalar.stored(emitter.text(store.value), buffer.dtype)
         lines.append(f"{buffer.name}[{emitter.offset(buffer, _emitted(emitter, store.position))}] = {text}")
     for line in lines:
         emitter.line(line)

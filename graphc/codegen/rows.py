@@ -96,13 +96,11 @@ class Rows:
 
     def save(self, e: Expr) -> None:
         """Keep a value for later phases, in working memory as long as the reduced axes."""
-        space = self.region.space
-        count = dims.product(tuple(space[a] for a in sorted(self.region.reduced)))
-        scratch = Scratch(count, e.dtype)
-        buffer = self.emitter.buffer(scratch, (count,), e.dtype)
+        shape = tuple(self.region.space[a] for a in sorted(self.region.reduced))
+        scratch = Scratch(dims.product(shape), e.dtype)
+        buffer = self.emitter.buffer(scratch, shape, e.dtype)
         self.saved[e] = scratch
-        text = self.emitter.text(e)
-        value = f"u8({text})" if str(e.dtype) == "bool" else text
+        value = scalar.stored(self.emitter.text(e), e.dtype)
         self.emitter.line(f"{buffer.name}[{flat_position(self.emitter, self.region, self.inner)}] = {value}")
 
     def reuse(self, saves: Sequence[Expr], stores: Sequence[Store]) -> None:
@@ -116,11 +114,9 @@ class Rows:
         for e in saves:
             if e in self.emitter.replaced:
                 continue
-            axes = sorted(self.region.reduced)
-            flat = expr.ZERO
-            for a in axes:
-                flat = flat * expr.size(self.region.space[a]) + self.region.indices[a]
-            self.emitter.replaced[e] = expr.load(self.saved[e], (flat,), e.dtype)
+            # By its index, not a flat position: `offset` knows which axes share a loop.
+            at = tuple(self.region.indices[a] for a in sorted(self.region.reduced))
+            self.emitter.replaced[e] = expr.load(self.saved[e], at, e.dtype)
 
 
 class Total:
@@ -140,8 +136,7 @@ class Total:
     def start(self) -> None:
         """Write the initialization."""
         start = initial(self.reduction.kind, self.dtype)
-        kept = self.wide if self.blocked or self.wide != self.dtype else self.dtype
-        self.emitter.line(f"{self.total} = {scalar.literal(start, kept)}")
+        self.emitter.line(f"{self.total} = {scalar.literal(start, self.wide)}")
         if self.arg:
             self.emitter.line(f"{self.position} = 0")
 

@@ -151,6 +151,11 @@ def _template(fn: str, dtype: DType) -> str:
     return f"({{0}} {_INFIX[fn]} {{1}})"
 
 
+def stored(text: str, dtype: DType) -> str:
+    """Return a value as its buffer keeps it: a bool is a byte in memory."""
+    return f"u8({text})" if str(dtype) == "bool" else text
+
+
 def convert(text: str, source: DType, target: DType) -> str:
     """Return `text` converted from `source` to `target` as NumPy's ``astype`` does."""
     if str(target) == "bool":

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from graphc import dims
 from graphc.dims import Shape
@@ -304,13 +303,3 @@ def unravel(flat: Expr, shape: Shape) -> Index:
         outer_is_one = all(x == 1 for x in shape[:axis])
         result.append(expr.ZERO if d == 1 else at if outer_is_one else at % expr.size(d))
     return tuple(result)
-
-
-def depends_on(e: Expr, indices: frozenset[Any], memo: dict[Expr, bool]) -> bool:
-    """Tell whether `e` varies with any of the loop variables `indices`."""
-    known = memo.get(e)
-    if known is None:
-        known = memo[e] = (e.kind == "index" and e in indices) or any(
-            depends_on(a, indices, memo) for a in e.args
-        )
-    return known
