@@ -29,6 +29,8 @@ from graphc.nn.dropout import drop_connect as drop_connect
 from graphc.nn.dropout import dropout as dropout
 from graphc.ops.public import *
 from graphc.runtime.program import Program as Program
+from graphc.runtime.team import get_num_threads as get_num_threads
+from graphc.runtime.team import set_num_threads as set_num_threads
 from graphc.serialization import load_variables as load_variables
 from graphc.serialization import save_variables as save_variables
 from graphc.tensor import Tensor as Tensor

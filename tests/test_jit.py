@@ -18,8 +18,8 @@ from graphc.runtime import features, kernels, linker, object_cache, runner
 from graphc.runtime.kernel_source import KernelSource
 
 POINTWISE = """
-def kernel(x, y, out, n, thread, threads):
-    for i in range(n * thread // threads, n * (thread + 1) // threads):
+def kernel(x, y, out, n, block, blocks, worker):
+    for i in range(n * block // blocks, n * (block + 1) // blocks):
         t = x[i] * f32(2.5) + y[i]
         out[i] = max(t, f32(0.0)) * t
 """
@@ -38,16 +38,17 @@ def words(*values):
     return np.array([v.ctypes.data if isinstance(v, np.ndarray) else v for v in values], dtype=np.int64)
 
 
-def call(source, *arguments, threads=1):
+def call(source, *arguments, blocks=1):
     (kernel,) = kernels.load_kernels([source])
     args, status = words(*arguments), np.zeros(1, np.int64)
     table = words(1, status, kernel.address, args)
-    for thread in range(threads):
-        assert runner.run(table.ctypes.data, thread, threads) == 1
+    for block in range(blocks):
+        assert runner.run(table.ctypes.data, block, blocks) == 1
 
 
 def unary(expression, dtype="float32", out="float32"):
-    code = f"def kernel(x, out, n, thread, threads):\n    for i in range(n):\n        out[i] = {expression}\n"
+    header = "def kernel(x, out, n, block, blocks, worker):"
+    code = f"{header}\n    for i in range(n):\n        out[i] = {expression}\n"
     return KernelSource("unary", (("x", f"{dtype}*"), ("out", f"{out}*"), ("n", "int64")), code)
 
 
@@ -73,13 +74,13 @@ def undefined_symbols(elf):
     return found
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_pointwise_kernel_equals_numpy(threads):
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_pointwise_kernel_equals_numpy(blocks):
     rng = np.random.default_rng(0)
     for n in (0, 1, 7, 1000):
         x, y = rng.standard_normal((2, n), dtype=np.float32)
         out = np.full(n, 9, np.float32)
-        call(KernelSource("p", POINTWISE_PARAMS, POINTWISE), x, y, out, n, threads=threads)
+        call(KernelSource("p", POINTWISE_PARAMS, POINTWISE), x, y, out, n, blocks=blocks)
         t = x * np.float32(2.5) + y
         np.testing.assert_allclose(out, np.maximum(t, 0) * t, rtol=1e-5, atol=1e-6)
 
@@ -143,7 +144,7 @@ def test_loops_use_the_widest_registers_without_alias_checks(source):
 
 def test_reductions_vectorize():
     code = """
-def kernel(x, out, n, thread, threads):
+def kernel(x, out, n, block, blocks, worker):
     s = f32(0.0)
     for i in range(n):
         s = accumulate_sum(s, x[i])
@@ -166,7 +167,7 @@ def test_objects_need_nothing_but_libc(expression):
 
 
 def test_range_with_a_zero_step_leaves_no_python_behind():
-    code = "def kernel(out, n, thread, threads):\n    for i in range(0, 10, n):\n        out[i] = i\n"
+    code = "def kernel(out, n, block, blocks, worker):\n    for i in range(0, 10, n):\n        out[i] = i\n"
     out = np.zeros(10, np.int64)
     call(KernelSource("steps", (("out", "int64*"), ("n", "int64")), code), out, 3)
     assert out.tolist() == [0, 0, 0, 3, 0, 0, 6, 0, 0, 9]
@@ -191,11 +192,11 @@ def test_a_different_cpu_or_version_is_a_different_kernel():
 @pytest.mark.parametrize(
     ("params", "code", "message"),
     [
-        ((), "def kernel(thread, threads):\n    unheard_of(1)\n", "unknown name 'unheard_of'"),
-        ((), "def other(thread, threads):\n    pass\n", "does not define kernel"),
-        ((("x", "int64"),), "def kernel(y, thread, threads):\n    pass\n", "expected \\('x'"),
-        ((), "def kernel(thread, threads):\n    return +\n", "is not Python"),
-        ((("x", "int64"),), "def kernel(x, thread, threads):\n    x[0] = 1\n", "does not compile"),
+        ((), "def kernel(block, blocks, worker):\n    unheard_of(1)\n", "unknown name 'unheard_of'"),
+        ((), "def other(block, blocks, worker):\n    pass\n", "does not define kernel"),
+        ((("x", "int64"),), "def kernel(y, block, blocks, worker):\n    pass\n", "expected \\('x'"),
+        ((), "def kernel(block, blocks, worker):\n    return +\n", "is not Python"),
+        ((("x", "int64"),), "def kernel(x, block, blocks, worker):\n    x[0] = 1\n", "does not compile"),
     ],
 )
 def test_defective_kernels_are_named(params, code, message):
@@ -234,8 +235,10 @@ def outer(x):
 
 
 def test_runner_walks_the_table_and_stops_on_a_status():
-    step = KernelSource("step", (("x", "int64*"),), "def kernel(x, thread, threads):\n    x[0] = x[0] + 1\n")
-    fail = KernelSource("fail", (("x", "int64*"),), "def kernel(x, thread, threads):\n    x[0] = 5\n")
+    step = KernelSource(
+        "step", (("x", "int64*"),), "def kernel(x, block, blocks, worker):\n    x[0] = x[0] + 1\n"
+    )
+    fail = KernelSource("fail", (("x", "int64*"),), "def kernel(x, block, blocks, worker):\n    x[0] = 5\n")
     step_kernel, fail_kernel = kernels.load_kernels([step, fail])
     counter, status = np.zeros(1, np.int64), np.zeros(1, np.int64)
     count_args, fail_args = words(counter), words(status)
@@ -331,7 +334,7 @@ def test_the_first_compilation_loads_little_of_numba(tmp_path):
         "from graphc.runtime import kernels, object_cache\n"
         "from graphc.runtime.kernel_source import KernelSource\n"
         f"object_cache.set_cache_dir({str(tmp_path / 'other')!r})\n"
-        "code = 'def kernel(x, thread, threads):\\n    x[0] = min(x[1], x[2])\\n'\n"
+        "code = 'def kernel(x, block, blocks, worker):\\n    x[0] = min(x[1], x[2])\\n'\n"
         "kernels.load_kernels([KernelSource('k', (('x', 'float32*'),), code)])\n"
         "assert 'numba' in sys.modules\n"
         "assert 'scipy.linalg' not in sys.modules\n"

@@ -23,7 +23,7 @@ import sys
 from graphc.runtime import kernels, object_cache
 from graphc.runtime.kernel_source import KernelSource
 object_cache.set_cache_dir(sys.argv[1])
-code = "def kernel(x, thread, threads):\\n    x[0] = x[1] + f32({}.0)\\n"
+code = "def kernel(x, block, blocks, worker):\\n    x[0] = x[1] + f32({}.0)\\n"
 sources = [KernelSource("k", (("x", "float32*"),), code.format(i)) for i in range(int(sys.argv[2]))]
 loaded = kernels.load_kernels(sources)
 assert kernels.asm(sources[0]) and "define void" in kernels.llvm(sources[0])

@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from graphc import dims
 from graphc.codegen import direct
 from graphc.codegen.contraction_loops import Loops, TiledLoops, live, mentions, static, strided_in
-from graphc.codegen.emitter import Emitter, step
-from graphc.codegen.loops import KernelText, Scratch, declare, finish, store_lines
+from graphc.codegen.emitter import Emitter, Scratch, step
+from graphc.codegen.loops import KernelText, Stage, declare, finish, store_lines
 from graphc.codegen.scalar import SHORT
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
@@ -39,6 +39,8 @@ from graphc.types import INT64, is_float
 CHUNK = 512
 # Column axes at least this long are packed in contiguous runs, shorter ones element by element.
 SHORTEST_RUN = 64
+# Assumed for one multiplication and addition.
+PICOSECONDS = 15
 
 
 def uses_tile(region: ContractionRegion) -> bool:
@@ -51,15 +53,17 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
     emitter = Emitter()
     values = [region.lhs, region.rhs, *(s.value for s in region.stores)]
     declare(emitter, values, region.stores, aliases)
+    extents = (region.extent(g) for g in ("batch", "rows", "cols", "inner"))
+    stages = [Stage(1, dims.floordiv(dims.product(tuple(extents)) * PICOSECONDS, 1000))]
     if not uses_tile(region):
         _Plain(emitter, region).write()
-        return finish(emitter)
+        return finish(emitter, stages)
     walked = direct.find(region)
     if walked is not None:
         direct.Direct(emitter, region, walked, width).write()
     else:
         _Tiled(emitter, region, aliases, width).write()
-    return finish(emitter)
+    return finish(emitter, stages)
 
 
 class _Plain(Loops):

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from graphc import dims
 from graphc.codegen import scalar
 from graphc.codegen import tile as tiles
-from graphc.codegen.emitter import Emitter
-from graphc.codegen.loops import Scratch
+from graphc.codegen.emitter import Emitter, Scratch
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
 from graphc.lower.affine import Strided, strided

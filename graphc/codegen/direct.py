@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 from graphc import dims
 from graphc.codegen.contraction_loops import TiledLoops, live, mentions, strided_in
-from graphc.codegen.emitter import Emitter
-from graphc.codegen.loops import Scratch
+from graphc.codegen.emitter import Emitter, Scratch
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
 from graphc.lower.affine import conjuncts, linear, slack

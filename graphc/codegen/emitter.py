@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from graphc import dims
 from graphc.codegen import scalar
 from graphc.dims import Dim
 from graphc.errors import KernelError
@@ -20,8 +21,10 @@ from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rewrite import substitute
+from graphc.runtime.kernel_source import TRAILING
 from graphc.types import BOOL, DType
 
+CACHE_LINE = 64
 # Windows up to this many elements are unrolled: pooling becomes straight-line vector code.
 UNROLL = 16
 
@@ -53,6 +56,24 @@ class Buffer:
     dtype: DType
 
 
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """Working memory of one kernel: a handle for loads, with its size and dtype.
+
+    Every worker has a piece of its own, unless it is `shared` by all blocks and stages.
+    """
+
+    count: Dim
+    dtype: DType
+    shared: bool = False
+
+    @property
+    def pitch(self) -> Dim:
+        """Elements from one worker's piece to the next: whole cache lines, so that no two share one."""
+        line = CACHE_LINE // self.dtype.itemsize
+        return dims.floordiv(self.count + (line - 1), line) * line
+
+
 class Emitter:
     """Writes the body of one kernel."""
 
@@ -64,6 +85,8 @@ class Emitter:
         self.scopes: list[Scope] = [Scope(1)]
         self.replaced: dict[Expr, Expr] = {}
         self.merged: dict[tuple[Expr, Expr], Expr] = {}
+        # Pointers to working memory of which every worker has its own piece, and the pieces' length.
+        self.private: dict[str, str] = {}
         self._fresh = itertools.count()
 
     # -- parameters
@@ -76,6 +99,8 @@ class Emitter:
         name = owner.name if owner is not None else f"p{len({b.name for b in self.buffers.values()})}"
         self.params.setdefault(name, f"{dtype}*")
         self.buffers[handle] = Buffer(name, shape, dtype)
+        if isinstance(handle, Scratch) and not handle.shared:
+            self.private[name] = self.size(handle.pitch)
         return self.buffers[handle]
 
     def size(self, d: Dim) -> str:
@@ -124,6 +149,19 @@ class Emitter:
         """Let `text` stand for `e` in the innermost scope."""
         self.scope.names[e] = text
         self.scope.defines.add(e)
+
+    def part(self, extent: str, grain: int = 1) -> tuple[str, str]:
+        """Name the bounds of this block's part of ``range(extent)``, cut at multiples of `grain`."""
+        first, last, units = self.fresh("lo"), self.fresh("hi"), extent
+        if grain == 1:
+            self.line(f"{first} = share({units}, block, blocks)")
+            self.line(f"{last} = share({units}, block + 1, blocks)")
+            return first, last
+        units = self.fresh("u")
+        self.line(f"{units} = ({extent} + {grain - 1}) // {grain}")
+        self.line(f"{first} = share({units}, block, blocks) * {grain}")
+        self.line(f"{last} = min({extent}, share({units}, block + 1, blocks) * {grain})")
+        return first, last
 
     # -- expressions
     def text(self, root: Expr) -> str:
@@ -306,7 +344,10 @@ class Emitter:
             self.line(f"    status[0] = code{position}")
         if not self.scope.lines:
             self.line("pass")
-        header = ", ".join([*self.params, "thread", "threads"])
+        root = self.scopes[0]
+        own = [f"    {name} = addr({name}, worker * {pitch})" for name, pitch in self.private.items()]
+        root.lines[:0] = own
+        header = ", ".join([*self.params, *TRAILING])
         return "\n".join([f"def kernel({header}):", *self.scope.lines, ""])
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from graphc.codegen.emitter import Emitter
-from graphc.codegen.loops import KernelText, Scratch, finish
+from graphc.codegen.emitter import Emitter, Scratch
+from graphc.codegen.loops import KernelText, Stage, finish
+from graphc.dims import Dim
 from graphc.lower.rules import Loop, LoopSite
 from graphc.lower.steps import Step
+
+# Assumed for each element that such a kernel reads or writes.
+NANOSECONDS = 2
 
 
 def generate(step: Step, rule: Loop) -> KernelText:
@@ -28,4 +32,5 @@ def generate(step: Step, rule: Loop) -> KernelText:
         emitter.line(f"{name} = {parameter}")
     for line in body.lines:
         emitter.line(line)
-    return finish(emitter)
+    touched: Dim = sum((t.size for t in types), start=node.type.size)
+    return finish(emitter, [Stage(1, touched * NANOSECONDS)])

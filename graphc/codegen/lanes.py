@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from graphc import dims
 from graphc.codegen import scalar
-from graphc.codegen.emitter import Emitter, initial, step
+from graphc.codegen.emitter import Emitter, Scratch, initial, step
 from graphc.codegen.loops import (
-    Scratch,
+    Stage,
     body_dtype,
     close_loops,
     collapse,
     flat_position,
+    join,
+    loop_variables,
     open_loops,
     store_lines,
     wide,
 )
+from graphc.codegen.parts import extent_of, unravel, work
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.region import Reduction, Region
@@ -29,6 +33,8 @@ from graphc.lower.region import Reduction, Region
 LANES = 64
 # Position within a strip.
 _LANE = expr.index("lane")
+# Number of a strip.
+_STRIP = expr.index("strip")
 
 
 class Lanes:
@@ -42,13 +48,22 @@ class Lanes:
         self.outer, self.inner = collapse(region, [outer, sorted(region.reduced)])
         self.lane_axis = last
 
-    def write(self) -> None:
-        """Write the kernel's body."""
+    def write(self) -> list[Stage]:
+        """Write the kernel's body; return its stages."""
         emitter, region = self.emitter, self.region
-        open_loops(emitter, region, self.outer)
-        n = emitter.size(region.space[self.lane_axis])
+        extent = region.space[self.lane_axis]
+        n = emitter.size(extent)
+        strips = dims.floordiv(extent + (LANES - 1), LANES)
+        extents = [*(extent_of(region, g) for g in self.outer), strips]
+        units = dims.product(tuple(extents))
+        joined = [join(emitter, region, g) for g in self.outer]
+        defined = [e for g, j in zip(self.outer, joined, strict=True) for e in loop_variables(region, g, j)]
+        first, last = emitter.part(emitter.size(units))
+        name = emitter.fresh("i")
+        emitter.open(f"for {name} in range({first}, {last}):", [*defined, _STRIP])
+        unravel(emitter, name, [*joined, _STRIP], extents)
         self.strip = emitter.fresh("b")
-        emitter.open(f"for {self.strip} in range(0, {n}, {LANES}):")
+        emitter.line(f"{self.strip} = {emitter.operand(_STRIP)} * {LANES}")
         self.width = emitter.fresh("w")
         emitter.line(f"{self.width} = min({LANES}, {n} - {self.strip})")
         for phase in range(region.phases):
@@ -57,7 +72,8 @@ class Lanes:
         if rows:
             self.lane_loop([partial(store_lines, emitter, rows)])
         emitter.close()
-        close_loops(emitter, len(self.outer))
+        values = [r.body for r in region.reductions] + [s.value for s in region.stores]
+        return [Stage(units, work(dims.product(region.space), values))]
 
     def lane_loop(self, body: Sequence[Callable[[], None]]) -> None:
         """Write a loop over the columns of the strip around what the parts of `body` write."""

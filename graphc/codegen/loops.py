@@ -17,12 +17,24 @@ from graphc.lower.region import Reduction, Region, Store, walk
 from graphc.types import FLOAT32, FLOAT64, DType
 
 
-@dataclass(frozen=True, eq=False)
-class Scratch:
-    """Working memory of one kernel: a handle for loads, with its size and dtype."""
+@dataclass(frozen=True)
+class Stage:
+    """A part of a kernel that is finished by all threads before the next begins.
 
-    count: Dim
-    dtype: DType
+    Attributes
+    ----------
+    units : Dim
+        Into how many blocks it can be cut at most; 1 runs on one thread.
+    work : Dim
+        Estimated nanoseconds on one core: whether it is worth cutting.
+    """
+
+    units: Dim = 1
+    work: Dim = 0
+
+
+SOLE = Stage()
+"""A kernel that runs in one piece."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class KernelText:
         For each size parameter, its dimension.
     checks : tuple of Node
         Nodes whose run-time checks the kernel performs, in the order of its code parameters.
+    stages : tuple of Stage
+        What runs one after the other.  With more than one, parameter ``stage`` says which.
     """
 
     params: tuple[tuple[str, str], ...]
@@ -48,9 +62,10 @@ class KernelText:
     pointers: Mapping[str, object]
     sizes: Mapping[str, Dim]
     checks: tuple[Node, ...]
+    stages: tuple[Stage, ...] = (SOLE,)
 
 
-def finish(emitter: Emitter) -> KernelText:
+def finish(emitter: Emitter, stages: Sequence[Stage]) -> KernelText:
     """Collect the finished kernel from its emitter."""
     code = emitter.finish()
     pointers: dict[str, object] = {}
@@ -58,7 +73,8 @@ def finish(emitter: Emitter) -> KernelText:
         # Where memory is shared, the first handle names it.
         pointers.setdefault(buffer.name, handle)
     sizes = {name: d for d, name in emitter.sizes.items()}
-    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, tuple(emitter.messages))
+    checks = tuple(emitter.messages)
+    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, checks, tuple(stages))
 
 
 def declare(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graphc import dims
 from graphc.codegen.emitter import Emitter
 from graphc.codegen.lanes import Lanes
-from graphc.codegen.loops import KernelText, close_loops, collapse, declare, finish, open_loops, store_lines
+from graphc.codegen.loops import KernelText, Stage, close_loops, collapse, declare, finish, store_lines
+from graphc.codegen.parts import open_parts, work
 from graphc.codegen.rows import Rows
 from graphc.lower.region import Region
 
@@ -29,16 +31,17 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
     values = [r.body for r in region.reductions] + [s.value for s in region.stores]
     declare(emitter, values, region.stores, aliases)
     if not region.reduced:
-        _write_map(emitter, region)
+        stages = _write_map(emitter, region)
     elif len(region.space) - 1 in region.reduced:
-        Rows(emitter, region).write()
+        stages = Rows(emitter, region).write()
     else:
-        Lanes(emitter, region).write()
-    return finish(emitter)
+        stages = Lanes(emitter, region).write()
+    return finish(emitter, stages)
 
 
-def _write_map(emitter: Emitter, region: Region) -> None:
+def _write_map(emitter: Emitter, region: Region) -> list[Stage]:
     groups = collapse(region, [list(range(len(region.space)))])[0]
-    open_loops(emitter, region, groups)
+    units, opened = open_parts(emitter, region, groups, vector=True)
     store_lines(emitter, region.stores)
-    close_loops(emitter, len(groups))
+    close_loops(emitter, opened)
+    return [Stage(units, work(dims.product(region.space), [s.value for s in region.stores]))]

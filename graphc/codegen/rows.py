@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from graphc import dims
 from graphc.codegen import scalar
-from graphc.codegen.emitter import Emitter, initial, step
+from graphc.codegen.emitter import Emitter, Scratch, initial, step
 from graphc.codegen.loops import (
-    Scratch,
+    Stage,
     body_dtype,
     close_loops,
     collapse,
@@ -23,6 +23,7 @@ from graphc.codegen.loops import (
     store_lines,
     wide,
 )
+from graphc.codegen.parts import open_parts, work
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.region import Reduction, Region, Store, walk
@@ -41,15 +42,17 @@ class Rows:
         self.outer, self.inner = collapse(region, [outer, sorted(region.reduced)])
         self.saved: dict[Expr, Scratch] = {}
 
-    def write(self) -> None:
-        """Write the kernel's body."""
+    def write(self) -> list[Stage]:
+        """Write the kernel's body; return its stages."""
         emitter, region = self.emitter, self.region
-        open_loops(emitter, region, self.outer)
+        units, opened = open_parts(emitter, region, self.outer, vector=False)
         kept = kept_values(region)
         for phase in range(region.phases):
             self.phase(phase, kept)
         store_lines(emitter, [s for s in region.stores if s.phase is None])
-        close_loops(emitter, len(self.outer))
+        close_loops(emitter, opened)
+        values = [r.body for r in region.reductions] + [s.value for s in region.stores]
+        return [Stage(units, work(dims.product(region.space), values))]
 
     def phase(self, phase: int, kept: Mapping[Expr, int]) -> None:
         """Write one trip through the reduced axes."""

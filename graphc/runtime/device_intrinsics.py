@@ -151,6 +151,19 @@ def _address() -> Any:
     return intrinsic(operation)
 
 
+def _share() -> Any:
+    """Make ``share(units, block, blocks)``: the first unit of a block, all of them unsigned."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        units, block, blocks = arguments
+        return builder.udiv(builder.mul(units, block, flags=("nuw", "nsw")), blocks)
+
+    def operation(typing_context: Any, units: Any, block: Any, blocks: Any) -> Any:
+        return types.int64(types.int64, types.int64, types.int64), generate
+
+    return intrinsic(operation)
+
+
 def _float_family() -> dict[str, Any]:
     kinds = {"": None, **{f"_{suffix}": kind for suffix, kind in _FLOATS.items()}}
     return {
@@ -162,6 +175,7 @@ def _float_family() -> dict[str, Any]:
 
 INTRINSICS: dict[str, Any] = {
     "addr": _address(),
+    "share": _share(),
     "accumulate_sum": _accumulation("fadd"),
     "accumulate_product": _accumulation("fmul"),
     **{name: _bit_cast(*kinds) for name, kinds in _BIT_CASTS.items()},

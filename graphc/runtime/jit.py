@@ -21,7 +21,7 @@ from numba.core import types
 from graphc.errors import KernelError
 from graphc.runtime import numba_frontend, target
 from graphc.runtime.device_intrinsics import INTRINSICS
-from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.kernel_source import TRAILING, KernelSource
 from graphc.runtime.target import CompiledObject
 
 __all__ = ["assembly", "compile_kernel"]
@@ -113,7 +113,7 @@ def _kernel_function(source: KernelSource) -> FunctionType:
     kernel = namespace.get("kernel")
     if not isinstance(kernel, FunctionType):
         raise KernelError(f"kernel {source.name}: the code does not define kernel()")
-    expected = (*(name for name, _ in source.params), "thread", "threads")
+    expected = (*(name for name, _ in source.params), *TRAILING)
     actual = kernel.__code__.co_varnames[: kernel.__code__.co_argcount]
     if actual != expected:
         raise KernelError(f"kernel {source.name}: parameters are {actual}, expected {expected}")
@@ -137,10 +137,11 @@ def _entry_point(source: KernelSource, symbol: str, callee: str) -> str:
         loads.append(f"  %slot{position} = getelementptr inbounds i64, ptr %args, i64 {position}")
         loads.append(f"  %value{position} = load {llvm_type}, ptr %slot{position}")
         arguments.append(f"{llvm_type} {attribute}%value{position}")
-    call = ", ".join(["ptr %result", "ptr %error", *arguments, "i64 %thread", "i64 %threads"])
+    trailing = ", ".join(f"i64 %{name}" for name in TRAILING)
+    call = ", ".join(["ptr %result", "ptr %error", *arguments, trailing])
     return "\n".join(
         [
-            f"\ndefine void @{symbol}(ptr noalias readonly %args, i64 %thread, i64 %threads) nounwind {{",
+            f"\ndefine void @{symbol}(ptr noalias readonly %args, {trailing}) nounwind {{",
             "  %result = alloca ptr",
             "  %error = alloca ptr",
             *loads,
@@ -166,7 +167,7 @@ def compile_kernel(source: KernelSource, symbol: str) -> CompiledObject:
     source : KernelSource
         The kernel.
     symbol : str
-        Name of the public function, of type ``void (int64* args, int64 thread, int64 threads)``.
+        Name of the public function, with the calling convention of `kernel_source`.
 
     Returns
     -------
@@ -175,12 +176,12 @@ def compile_kernel(source: KernelSource, symbol: str) -> CompiledObject:
 
     Examples
     --------
-    >>> code = "def kernel(x, thread, threads):\n    x[0] = x[1]\n"
+    >>> code = "def kernel(x, block, blocks, worker):\n    x[0] = x[1]\n"
     >>> compile_kernel(KernelSource("copy", (("x", "int32*"),), code), "copy").symbol
     'copy'
     """
     kernel = _kernel_function(source)
-    argument_types = (*(_parameter_type(kind) for _, kind in source.params), types.int64, types.int64)
+    argument_types = (*(_parameter_type(kind) for _, kind in source.params), *(types.int64 for _ in TRAILING))
     try:
         lowered = numba_frontend.lower(kernel, argument_types, _FASTMATH, noalias=True)
     except Exception as error:
@@ -198,7 +199,7 @@ def assembly(source: KernelSource, symbol: str) -> str:
 
     Examples
     --------
-    >>> code = "def kernel(x, thread, threads):\n    x[0] = x[1]\n"
+    >>> code = "def kernel(x, block, blocks, worker):\n    x[0] = x[1]\n"
     >>> "copy" in assembly(KernelSource("copy", (("x", "int32*"),), code), "copy")
     True
     """

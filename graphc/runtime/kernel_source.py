@@ -1,4 +1,8 @@
-"""The unit of native compilation: one kernel as Python text with typed parameters."""
+"""The unit of native compilation: one kernel as Python text with typed parameters.
+
+Compiled, it is a function ``void (int64* args, int64 block, int64 blocks, int64 worker)``: it takes
+its own parameters from `args`, and computes part `block` of `blocks`; `worker` numbers the thread.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ from dataclasses import dataclass
 
 from graphc.errors import KernelError
 
-__all__ = ["POINTER_DTYPES", "KernelSource"]
+__all__ = ["POINTER_DTYPES", "TRAILING", "KernelSource"]
+
+TRAILING = ("block", "blocks", "worker")
+"""Parameters that every kernel has after its own."""
 
 POINTER_DTYPES = (
     "bool",
@@ -36,11 +43,11 @@ class KernelSource:
         Parameter names and kinds in the order of the args block: ``"<dtype>*"`` is a pointer,
         ``"int64"`` a scalar.
     code : str
-        Text that defines ``kernel(<params>, thread, threads)``.
+        Text that defines ``kernel(<params>, block, blocks, worker)``.
 
     Examples
     --------
-    >>> code = '''def kernel(x, n, thread, threads):
+    >>> code = '''def kernel(x, n, block, blocks, worker):
     ...     for i in range(n):
     ...         x[i] = x[i] + x[i]
     ... '''

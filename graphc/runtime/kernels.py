@@ -19,7 +19,7 @@ _SYMBOL_HASH_DIGITS = 20
 
 @dataclass(frozen=True)
 class LoadedKernel:
-    """A kernel that can be called at `address` as ``void (int64* args, int64 thread, int64 threads)``."""
+    """A kernel that can be called at `address`, with the calling convention of `kernel_source`."""
 
     address: int
     key: str
@@ -51,7 +51,7 @@ def load_kernels(sources: Sequence[KernelSource]) -> list[LoadedKernel]:
 
     Examples
     --------
-    >>> code = "def kernel(x, thread, threads):\n    x[0] = x[1]\n"
+    >>> code = "def kernel(x, block, blocks, worker):\n    x[0] = x[1]\n"
     >>> first, second = load_kernels([KernelSource(name, (("x", "int64*"),), code) for name in "ab"])
     >>> first.address == second.address
     True

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.loops import KernelText, Scratch
+from graphc.codegen.emitter import Scratch
+from graphc.codegen.loops import KernelText
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
@@ -23,10 +24,11 @@ from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
 from graphc.runtime import plan as planning
-from graphc.runtime import runner
+from graphc.runtime import runner, team
 from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.memory_report import MemoryReport
 from graphc.runtime.plan import Arena, Launch, Layout, Plan
+from graphc.runtime.team import Job
 from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
@@ -155,6 +157,7 @@ class Program:
         self._arena = Arena()
         self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
         self._status = ctypes.c_int64(0)
+        self._status_at = ctypes.addressof(self._status)
         self._run = runner.runner()
         self._types = tuple(n.type.dtype for n in graph.inputs)
         self._names = tuple(str(n.name) for n in graph.inputs)
@@ -169,11 +172,14 @@ class Program:
         loaded = iter(native.load_kernels(sources))
         codes = {node: code for code, node in self._checks.items()}
         launches = []
-        for kernel, (step, bound) in zip(self.kernels, bindings, strict=True):
+        for position, (kernel, (step, bound)) in enumerate(zip(self.kernels, bindings, strict=True)):
             if kernel.text is None:
-                launches.append(Launch(step, 0, ()))
+                launches.append(Launch(step, 0, (), position=position))
                 continue
-            launches.append(Launch(step, next(loaded).address, planning.arguments(kernel.text, bound, codes)))
+            address = next(loaded).address
+            for number, stage in enumerate(kernel.text.stages):
+                arguments = planning.arguments(kernel.text, bound, codes, number)
+                launches.append(Launch(step, address, arguments, stage, position))
         outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
         return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
 
@@ -239,7 +245,7 @@ class Program:
                 a = arrays[k] = self._convert(k, a)
                 addresses.append(a.__array_interface__["data"][0])
         plan = self._plans.get(tuple([a.shape for a in arrays]))
-        if plan is None:
+        if plan is None or plan.threads != team.count:
             plan = self._plan(arrays)
         if plan.base != self._arena.base:
             plan.rebase(self._arena.base)
@@ -255,9 +261,11 @@ class Program:
         run = self._run
         for segment in plan.segments:
             if type(segment) is int:
-                run(segment, 0, 1)
+                run(segment, 0, 1, 0)
             elif isinstance(segment, Launch):
                 self._call_back(segment, plan, arrays, results)
+            elif isinstance(segment, Job) and not team.run(segment, self._status_at, plan.threads):
+                run(segment.table, 0, 1, 0)
             if self._status.value:
                 self._fail(arrays, plan)
         return results
@@ -285,12 +293,15 @@ class Program:
             sizes = interpreter.solve_sizes(fed, self.graph.checks)
         except FeedError as error:
             raise self._named(error) from None
-        plan = planning.build(self._layout, sizes, ctypes.addressof(self._status))
+        plan = planning.build(self._layout, sizes, self._status_at, team.count)
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
+        key = tuple([a.shape for a in arrays])
+        # The newest plan stands last, also where it replaces one for another number of threads.
+        self._plans.pop(key, None)
         if len(self._plans) >= PLANS:
             self._plans.pop(next(iter(self._plans)))
-        self._plans[tuple([a.shape for a in arrays])] = plan
+        self._plans[key] = plan
         return plan
 
     def _given_outputs(self, out: Any, plan: Plan, arrays: Sequence[Array]) -> list[Array]:

@@ -5,7 +5,7 @@ step the address of a kernel and the address of its args block. The walk ends ea
 status word is not zero, which is how a failed runtime check stops a program.
 
 The runner has the calling convention of a kernel, so a step may be the runner itself with another
-table as its args block.
+table as its args block. It computes each kernel as one block; `team` shares blocks among threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["address", "run", "runner"]
 # Written in LLVM IR because it needs nothing that a Python front end could add. The status is read
 # atomically: another thread may set it at any moment.
 _LLVM = """
-define i64 @run(ptr %table, i64 %thread, i64 %threads) nounwind {
+define i64 @run(ptr %table, i64 %block, i64 %blocks, i64 %worker) nounwind {
 entry:
   %count = load i64, ptr %table
   %status_slot = getelementptr inbounds i64, ptr %table, i64 1
@@ -45,7 +45,7 @@ step:
   %args_slot = getelementptr inbounds i64, ptr %kernel_slot, i64 1
   %kernel = load ptr, ptr %kernel_slot
   %args = load ptr, ptr %args_slot
-  call void %kernel(ptr %args, i64 %thread, i64 %threads) nounwind
+  call void %kernel(ptr %args, i64 %block, i64 %blocks, i64 %worker) nounwind
   %next = add nuw nsw i64 %done, 1
   br label %check
 
@@ -53,7 +53,7 @@ end:
   ret i64 %done
 }
 """
-_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)
 
 
 @functools.cache
@@ -69,26 +69,28 @@ def address() -> int:
 
 
 @functools.cache
-def runner() -> Callable[[int, int, int], int]:
+def runner() -> Callable[[int, int, int, int], int]:
     """Return the native runner as a callable; it releases the GIL while it runs.
 
     Returns
     -------
     callable
-        ``(table address, thread, threads) -> number of steps executed``.
+        ``(table address, block, blocks, worker) -> number of steps executed``.
     """
     return _PROTOTYPE(address())
 
 
-def run(table: int, thread: int = 0, threads: int = 1) -> int:
+def run(table: int, block: int = 0, blocks: int = 1, worker: int = 0) -> int:
     """Execute a step table on the calling thread.
 
     Parameters
     ----------
     table : int
         Address of the table.
-    thread, threads : int
-        Index of the calling thread and number of threads that walk the same table.
+    block, blocks : int
+        Which part of every kernel's index space to compute, and into how many it is cut.
+    worker : int
+        Whose piece of the working memory to use.
 
     Returns
     -------
@@ -102,4 +104,4 @@ def run(table: int, thread: int = 0, threads: int = 1) -> int:
     >>> run(ctypes.addressof(words))
     0
     """
-    return runner()(table, thread, threads)
+    return runner()(table, block, blocks, worker)

@@ -1,0 +1,247 @@
+"""The team: native threads that compute the blocks of a program's kernels together.
+
+The calling thread always works; the others are helpers that a call never has to wait for, unless
+they are in the middle of a block.  They sleep between calls.  One team serves the process; a call
+that finds it busy, from another Python thread, runs on its own thread alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from graphc.errors import ArgumentError, GraphcError, caller
+from graphc.runtime import team_llvm as native
+from graphc.runtime.kernels import load_llvm
+
+__all__ = ["MOST_THREADS", "Job", "Team", "get_num_threads", "run", "set_num_threads"]
+
+MOST_THREADS = 256
+_PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Job:
+    """Steps that threads may share.
+
+    Attributes
+    ----------
+    table : int
+        Address of the steps as a table for one thread.
+    units, tickets : int
+        Addresses of the units that threads share, and of each ticket's unit.
+    total : int
+        Number of tickets.
+    """
+
+    table: int
+    units: int
+    tickets: int
+    total: int
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+@functools.cache
+def _address_of(symbol: str) -> int:
+    return load_llvm(f"graphc_{symbol}", native.LLVM, symbol).address
+
+
+@functools.cache
+def _run_job() -> Callable[[int, int, int, int, int, int], int]:
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)(_address_of("run_job"))
+
+
+@functools.cache
+def _wake() -> Callable[[int], None]:
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(_address_of("wake"))
+
+
+class Team:
+    """Threads that share jobs.
+
+    Parameters
+    ----------
+    threads : int
+        Number of threads, the caller included.
+    """
+
+    def __init__(self, threads: int) -> None:
+        # Never given back: a thread that the system has set aside may look at it at any later time.
+        self._memory = mmap.mmap(-1, _PAGE)
+        self._sync = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        _immortal.append(self._memory)
+        fixed = self._word(native.FIXED)
+        fixed.value = ctypes.cast(_libc().syscall, ctypes.c_void_p).value or 0
+        self._limit = self._word(native.FIXED + 8)
+        self._limit.value = 1
+        self._workers: list[ctypes.c_uint64] = []
+        self._places: list[ctypes.Array[ctypes.c_int64]] = []
+        self.lock = threading.Lock()
+        self.resize(threads)
+
+    def _word(self, offset: int) -> ctypes.c_int64:
+        return ctypes.c_int64.from_address(self._sync + offset)
+
+    def resize(self, threads: int) -> None:
+        """Start or end threads.  No job may be running."""
+        self._limit.value = threads
+        if len(self._workers) >= threads:
+            self._dismiss(threads - 1)
+        while len(self._workers) < threads - 1:
+            self._hire(len(self._workers) + 1)
+
+    def _hire(self, worker: int) -> None:
+        place = (ctypes.c_int64 * 2)(self._sync, worker)
+        _immortal.append(place)
+        thread = ctypes.c_uint64()
+        # Signals are for the threads that Python knows.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            start = ctypes.c_void_p(_address_of("serve"))
+            failed = _libc().pthread_create(ctypes.byref(thread), None, start, place)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if failed:
+            self._limit.value = worker
+            raise GraphcError(
+                "threads: the system starts no more of them",
+                expected=f"{worker} or fewer: set_num_threads({worker})",
+                given=os.strerror(failed),
+                where=caller(),
+            )
+        self._workers.append(thread)
+
+    def _dismiss(self, kept: int) -> None:
+        leaving = self._workers[kept:]
+        del self._workers[kept:]
+        if leaving:
+            _wake()(self._sync)
+        for thread in leaving:
+            _libc().pthread_join(thread, None)
+
+    def run(self, job: Job, status: int, threads: int) -> None:
+        """Compute all blocks of a job, on the calling thread and whoever helps; hold `lock` meanwhile."""
+        _run_job()(self._sync, job.units, job.tickets, status, job.total, threads)
+
+
+def _available() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_immortal: list[object] = []
+_team: Team | None = None
+_lock = threading.Lock()
+count = min(_available(), MOST_THREADS)
+"""How many threads programs run on; `set_num_threads` changes it."""
+
+
+def get_num_threads() -> int:
+    """Return how many threads programs run on, the calling thread included.
+
+    Returns
+    -------
+    int
+        By default as many as there are CPUs that the process may use.
+
+    Examples
+    --------
+    >>> get_num_threads() >= 1
+    True
+    """
+    return count
+
+
+def set_num_threads(threads: int) -> None:
+    """Set how many threads programs run on.
+
+    Results do not depend on it, bit for bit.  Calls that are too small to gain from more run
+    on the calling thread.
+
+    Parameters
+    ----------
+    threads : int
+        Number of threads, the calling thread included.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no number from 1 to 256.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> before = gx.get_num_threads()
+    >>> gx.set_num_threads(1)
+    >>> gx.get_num_threads()
+    1
+    >>> gx.set_num_threads(before)
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise ArgumentError(
+            "set_num_threads: not a number of threads",
+            expected=f"an integer from 1 to {MOST_THREADS}",
+            given=repr(threads),
+            where=caller(),
+        )
+    global count
+    with _lock:
+        if _team is not None:
+            with _team.lock:
+                _team.resize(threads)
+        count = threads
+
+
+def _the_team() -> Team:
+    global _team
+    with _lock:
+        if _team is None:
+            _team = Team(count)
+        return _team
+
+
+def run(job: Job, status: int, threads: int) -> bool:
+    """Compute a job with the process's team.
+
+    Parameters
+    ----------
+    job : Job
+        What to compute.
+    status : int
+        Address of the word that is not zero once a check has failed.
+    threads : int
+        For how many threads the job has working memory.
+
+    Returns
+    -------
+    bool
+        Whether it was done; False if the team is busy with a job of another Python thread.
+    """
+    team = _team or _the_team()
+    if not team.lock.acquire(blocking=False):
+        return False
+    try:
+        team.run(job, status, threads)
+    finally:
+        team.lock.release()
+    return True
+
+
+def _after_fork() -> None:
+    """Let the child hire its own helpers: threads do not survive a fork."""
+    global _team, _lock
+    _team, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
