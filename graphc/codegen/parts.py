@@ -76,11 +76,13 @@ def _cut_innermost(emitter: Emitter, region: Region, groups: Sequence[Group]) ->
     return dims.floordiv(extent + (GRAIN - 1), GRAIN)
 
 
-def open_joined(emitter: Emitter, region: Region, groups: Sequence[Group], first: str, last: str) -> None:
-    """Open one loop from `first` to `last` over the product of the groups' axes."""
+def open_joined(
+    emitter: Emitter, region: Region, groups: Sequence[Group], first: str, last: str, name: str | None = None
+) -> None:
+    """Open one loop, over `name`, from `first` to `last` over the product of the groups' axes."""
     joined = [join(emitter, region, g) for g in groups]
     defined = [e for g, j in zip(groups, joined, strict=True) for e in loop_variables(region, g, j)]
-    name = emitter.fresh("i")
+    name = name or emitter.fresh("i")
     emitter.open(f"for {name} in range({first}, {last}):", defined)
     unravel(emitter, name, joined, [extent_of(region, g) for g in groups])
 

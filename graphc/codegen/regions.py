@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc import dims
+from graphc.codegen import totals
 from graphc.codegen.emitter import Emitter
 from graphc.codegen.lanes import Lanes
 from graphc.codegen.loops import KernelText, Stage, close_loops, collapse, declare, finish, store_lines
@@ -32,6 +33,8 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
     declare(emitter, values, region.stores, aliases)
     if not region.reduced:
         stages = _write_map(emitter, region)
+    elif totals.suits(region):
+        stages = totals.Totals(emitter, region).write()
     elif len(region.space) - 1 in region.reduced:
         stages = Rows(emitter, region).write()
     else:

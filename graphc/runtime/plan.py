@@ -106,10 +106,12 @@ class Plan:
         Tables and args blocks.
     segments : list
         In order: the address of a step table, steps to be shared, or a `Launch` to call back.
-    call_slots : list of list of int
-        Positions of each input's address, then of each output's.
+    call_slots : list of (int, int)
+        Positions that hold the address of an input or an output, and its number: inputs come first.
     outputs : list of (shape, dtype)
         What to allocate.
+    extents : list of int
+        Bytes of each input, then of each output.
     arena_slots : list of (int, int)
         Positions of temporaries' addresses, with their offsets.
     arena_size : int
@@ -120,8 +122,9 @@ class Plan:
     threads: int
     words: ctypes.Array[ctypes.c_int64]
     segments: list[int | Job | Launch]
-    call_slots: list[list[int]]
+    call_slots: list[tuple[int, int]]
     outputs: list[tuple[tuple[int, ...], DType]]
+    extents: list[int]
     arena_slots: list[tuple[int, int]]
     arena_size: int
     offsets: Mapping[object, int]
@@ -152,8 +155,12 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -
         threads,
         words,
         [part if isinstance(part, Launch) else _moved(part, base) for part in parts],
-        writer.input_slots + writer.output_slots,
+        writer.call_slots,
         specs,
+        [
+            dims.evaluate(n.type.size, sizes) * n.type.dtype.itemsize
+            for n in (*layout.inputs, *layout.outputs)
+        ],
         writer.arena_slots,
         arena_size,
         offsets,
@@ -248,8 +255,7 @@ class _Writer:
         self.lengths = lengths
         self.inputs = {Storage(n): k for k, n in enumerate(layout.inputs)}
         self.outputs = {s: k for k, s in enumerate(layout.output_storages)}
-        self.input_slots: list[list[int]] = [[] for _ in layout.inputs]
-        self.output_slots: list[list[int]] = [[] for _ in layout.outputs]
+        self.call_slots: list[tuple[int, int]] = []
         self.arena_slots: list[tuple[int, int]] = []
         # Words that hold the address of another word: its position.
         self.own_slots: list[tuple[int, int]] = []
@@ -307,9 +313,9 @@ class _Writer:
     def pointer(self, handle: Storage | Scratch, slot: int) -> int:
         lies = self.resolve(handle)
         if lies in self.inputs:
-            self.input_slots[self.inputs[lies]].append(slot)
+            self.call_slots.append((slot, self.inputs[lies]))
         elif lies in self.outputs:
-            self.output_slots[self.outputs[lies]].append(slot)
+            self.call_slots.append((slot, len(self.inputs) + self.outputs[lies]))
         elif isinstance(lies, Storage) and isinstance(lies.node.op.lowering, Leaf):
             address: int = lies.node.payload.array.ctypes.data
             return address

@@ -38,6 +38,8 @@ PLANS = 256
 _addressof = ctypes.addressof
 # An array's buffer: numpy's stubs deny it before Python 3.12.
 _window: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
+# Bound once: looking them up takes longer than what they are asked.
+_ndarray, _empty = np.ndarray, np.empty
 # Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
 _KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
 
@@ -158,7 +160,7 @@ class Program:
         self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
         self._status = ctypes.c_int64(0)
         self._status_at = ctypes.addressof(self._status)
-        self._run = runner.runner()
+        self._run = runner.starter()
         self._types = tuple(n.type.dtype for n in graph.inputs)
         self._names = tuple(str(n.name) for n in graph.inputs)
         self._results = len(graph.outputs)
@@ -235,39 +237,38 @@ class Program:
     def _execute(self, args: tuple[Any, ...], out: Any) -> list[Any]:
         if self._calling_back:
             raise GraphError(f"{self.name} is called by an operation that it calls itself", where=caller())
-        arrays = list(args)
-        addresses = []
-        for k, dtype in enumerate(self._types):
-            a = args[k]
-            if type(a) is np.ndarray and a.dtype == dtype and a.flags.carray:
-                addresses.append(_addressof(_window(a)))
-            else:
-                a = arrays[k] = self._convert(k, a)
-                addresses.append(a.__array_interface__["data"][0])
-        plan = self._plans.get(tuple([a.shape for a in arrays]))
+        addresses, shapes = [], []
+        for a, dtype in zip(args, self._types, strict=True):
+            if type(a) is not _ndarray or (a.dtype is not dtype and a.dtype != dtype) or not a.flags.carray:
+                args = tuple([self._convert(k, value) for k, value in enumerate(args)])
+                addresses = [value.__array_interface__["data"][0] for value in args]
+                shapes = [value.shape for value in args]
+                break
+            addresses.append(_addressof(_window(a)))
+            shapes.append(a.shape)
+        plan = self._plans.get(tuple(shapes))
         if plan is None or plan.threads != team.count:
-            plan = self._plan(arrays)
+            plan = self._plan(args)
         if plan.base != self._arena.base:
             plan.rebase(self._arena.base)
         if out is None:
-            results = [np.empty(shape, dtype) for shape, dtype in plan.outputs]
+            results = [_empty(shape, dtype) for shape, dtype in plan.outputs]
+            for a in results:
+                addresses.append(_addressof(_window(a)))
         else:
-            results = self._given_outputs(out, plan, arrays)
-        addresses += [_addressof(_window(a)) for a in results]
+            results = self._given_outputs(out, plan, addresses)
         words = plan.words
-        for address, slots in zip(addresses, plan.call_slots, strict=True):
-            for slot in slots:
-                words[slot] = address
-        run = self._run
+        for slot, k in plan.call_slots:
+            words[slot] = addresses[k]
         for segment in plan.segments:
             if type(segment) is int:
-                run(segment, 0, 1, 0)
+                self._run(segment)
             elif isinstance(segment, Launch):
-                self._call_back(segment, plan, arrays, results)
+                self._call_back(segment, plan, args, results)
             elif isinstance(segment, Job) and not team.run(segment, self._status_at, plan.threads):
-                run(segment.table, 0, 1, 0)
+                self._run(segment.table)
             if self._status.value:
-                self._fail(arrays, plan)
+                self._fail(args, plan)
         return results
 
     def _convert(self, k: int, value: Any) -> Array:
@@ -304,11 +305,17 @@ class Program:
         self._plans[key] = plan
         return plan
 
-    def _given_outputs(self, out: Any, plan: Plan, arrays: Sequence[Array]) -> list[Array]:
+    def _given_outputs(self, out: Any, plan: Plan, taken: list[int]) -> list[Array]:
+        """Return the arrays given for the outputs, if the kernels can write into them.
+
+        `taken` holds the inputs' addresses; those of the outputs are added.
+        """
         given = list(out) if isinstance(out, (list, tuple)) else [out]
         problem = "" if len(given) == len(plan.outputs) else f"{len(given)} arrays"
-        for k, (shape, dtype) in enumerate(plan.outputs):
-            problem = problem or _misfit(given[k], shape, dtype, (*arrays, *given[:k]))
+        for a, (shape, dtype) in zip(given, plan.outputs, strict=not problem):
+            problem = problem or _misfit(a, shape, dtype)
+            if not problem:
+                problem = _overlap(_addressof(_window(a)), plan.extents, taken)
         if problem:
             expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
             what = f"{self.name}: out does not fit"
@@ -423,16 +430,23 @@ def _as_array(value: Any, node: Node) -> Array:
         ) from None
 
 
-def _misfit(a: Any, shape: tuple[int, ...], dtype: DType, others: Sequence[Array]) -> str:
+def _misfit(a: Any, shape: tuple[int, ...], dtype: DType) -> str:
     """Return what keeps an output from being written into `a`, or nothing."""
-    if not isinstance(a, np.ndarray):
+    if not isinstance(a, _ndarray):
         return type(a).__name__
-    if a.shape != shape or a.dtype != dtype:
+    if a.shape != shape or (a.dtype is not dtype and a.dtype != dtype):
         return f"{a.dtype}{list(a.shape)}"
-    if not a.flags.carray:
-        return "an array that is read-only, unaligned or not contiguous"
-    overlaps = any(np.may_share_memory(a, b) for b in others)
-    return "an array that overlaps an input or another output" if overlaps else ""
+    return "" if a.flags.carray else "an array that is read-only, unaligned or not contiguous"
+
+
+def _overlap(start: int, extents: Sequence[int], taken: list[int]) -> str:
+    """Say if an output at `start` overlaps what is taken; takes its place otherwise."""
+    end = start + extents[len(taken)]
+    for first, extent in zip(taken, extents, strict=False):
+        if first < end and start < first + extent:
+            return "an array that overlaps an input or another output"
+    taken.append(start)
+    return ""
 
 
 def _root(graph: Graph, node: Node) -> Node:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from graphc.runtime.kernels import load_llvm
 
-__all__ = ["address", "run", "runner"]
+__all__ = ["address", "run", "runner", "starter"]
 
 # Written in LLVM IR because it needs nothing that a Python front end could add. The status is read
 # atomically: another thread may set it at any moment.
@@ -53,6 +53,14 @@ end:
   ret i64 %done
 }
 """
+# A call from Python: one argument costs less than four.
+_START = """
+define void @start(ptr %table) nounwind {
+entry:
+  %ignored = call i64 @run(ptr %table, i64 0, i64 1, i64 0)
+  ret void
+}
+"""
 _PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)
 
 
@@ -78,6 +86,12 @@ def runner() -> Callable[[int, int, int, int], int]:
         ``(table address, block, blocks, worker) -> number of steps executed``.
     """
     return _PROTOTYPE(address())
+
+
+@functools.cache
+def starter() -> Callable[[int], None]:
+    """Return the native runner as a callable that executes a table whole, on the calling thread."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(load_llvm("graphc_start", _LLVM + _START, "start").address)
 
 
 def run(table: int, block: int = 0, blocks: int = 1, worker: int = 0) -> int:
