@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cutting import everything_cut
 from op_table import (
     DIFFERENTIABLE,
     OPS,
@@ -69,7 +70,15 @@ def test_one_program_serves_every_size(op: Op) -> None:
 
 
 def _check(program: gx.Program, calls: Sequence[Call], expected: Samples, context: str) -> None:
-    for k, (call, found, wanted) in enumerate(zip(calls, run(program, calls), expected, strict=True)):
+    """Compare with the interpreter, and with three threads that share every kernel in small pieces."""
+    with everything_cut(1):
+        whole = run(program, calls)
+    with everything_cut(3):
+        shared = run(program, calls)
+    for k, (one, three) in enumerate(zip(whole, shared, strict=True)):
+        for a, b in zip(one, three, strict=True):
+            np.testing.assert_array_equal(a, b, strict=True, err_msg=f"{context}, sample {k}, threads")
+    for k, (call, found, wanted) in enumerate(zip(calls, whole, expected, strict=True)):
         assert_same(call, found, wanted, f"{context}, sample {k}:")
 
 
