@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from graphc.ir import Graph
 from graphc.lower.steps import Storage
 from graphc.printing import few
-from graphc.runtime.plan import Layout, Plan, unshared_size
+from graphc.runtime.layout import Layout
+from graphc.runtime.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class MemoryReport:
             len(assignment.home) - len(assignment.in_place),
             dict(plan.sizes) if plan is not None else None,
             plan.arena_size if plan is not None else 0,
-            unshared_size(layout, plan.sizes) if plan is not None else 0,
+            layout.unshared_size(plan.sizes) if plan is not None else 0,
         )
 
     def __str__(self) -> str:

@@ -8,76 +8,23 @@ call writes into their slots, and the arena, whose base moves when it grows.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
-from graphc.codegen.emitter import Scratch
-from graphc.codegen.loops import SOLE, KernelText, Stage
 from graphc.dims import Dim
-from graphc.ir import Node
-from graphc.lower.rules import Leaf
-from graphc.lower.steps import Step, Storage
-from graphc.memory import ALIGNMENT, Assignment, Block, aligned, byte_size, place
+from graphc.memory import ALIGNMENT, Block, place
 from graphc.runtime import runner
 from graphc.runtime import schedule as scheduling
+from graphc.runtime.layout import Launch, Layout, Touch, Word
 from graphc.runtime.schedule import Span, Task, Unit
 from graphc.runtime.team import Job
 from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
-# A value or working memory, whose address is passed; a size or the code of a check; "status".
-Argument = Storage | Scratch | Dim | str
-
-
-@dataclass(frozen=True)
-class Launch:
-    """One step ready to be planned: its kernel's address, and what each argument is.
-
-    `arguments` has one entry per parameter; `step` is None for the copies that commit
-    updates.  `address` is 0 for a callback.  `position` counts the program's kernels: those
-    of several stages are launched as often.
-    """
-
-    step: Step | None
-    address: int
-    arguments: tuple[Argument, ...]
-    stage: Stage = SOLE
-    position: int = 0
-
-
-def arguments(
-    text: KernelText, bound: Mapping[object, Storage], codes: Mapping[Node, int], stage: int
-) -> tuple[Argument, ...]:
-    """Return what each parameter of a kernel is bound to: see `Argument`."""
-    found: list[Argument] = []
-    for name, _ in text.params:
-        if name in text.pointers:
-            handle = text.pointers[name]
-            found.append(handle if isinstance(handle, Scratch) else bound[handle])
-        elif name in text.sizes:
-            found.append(text.sizes[name])
-        elif name == "status":
-            found.append("status")
-        elif name == "stage":
-            found.append(stage)
-        else:
-            found.append(codes[text.checks[int(name.removeprefix("code"))]])
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the plans of a program have in common."""
-
-    launches: tuple[Launch, ...]
-    assignment: Assignment
-    inputs: tuple[Node, ...]
-    outputs: tuple[Node, ...]
-    output_storages: tuple[Storage, ...]
 
 
 class Arena:
@@ -140,12 +87,8 @@ class Plan:
 
 def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -> Plan:
     """Lay out tables, args blocks and temporaries for the given sizes and number of threads."""
-    blocks = _blocks(layout, sizes, threads)
-    offsets, arena_size = place(blocks)
-    lengths = {block.key: block.size for block in blocks}
-    writer = _Writer(layout, sizes, status, offsets, lengths)
-    parts = [run if isinstance(run, Launch) else writer.run(run, threads) for run in _split(layout.launches)]
-    specs = [(n.type.concrete(sizes), n.type.dtype) for n in layout.outputs]
+    writer = _Writer(layout, sizes, status, threads)
+    parts = [run if isinstance(run, Launch) else writer.run(run) for run in layout.runs]
     words = (ctypes.c_int64 * max(len(writer.words), 1))(*writer.words)
     base = ctypes.addressof(words)
     for slot, position in writer.own_slots:
@@ -156,14 +99,11 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -
         words,
         [part if isinstance(part, Launch) else _moved(part, base) for part in parts],
         writer.call_slots,
-        specs,
-        [
-            dims.evaluate(n.type.size, sizes) * n.type.dtype.itemsize
-            for n in (*layout.inputs, *layout.outputs)
-        ],
+        [(n.type.concrete(sizes), n.type.dtype) for n in layout.outputs],
+        [writer.evaluate(n.type.size) * n.type.dtype.itemsize for n in (*layout.inputs, *layout.outputs)],
         writer.arena_slots,
-        arena_size,
-        offsets,
+        writer.arena_size,
+        writer.offsets,
     )
 
 
@@ -174,100 +114,44 @@ def _moved(part: int | Job, base: int) -> int | Job:
     return Job(base + 8 * part.table, base + 8 * part.units, base + 8 * part.tickets, part.total)
 
 
-def _split(launches: Sequence[Launch]) -> list[list[Launch] | Launch]:
-    """Cut the launches into native runs and callbacks."""
-    runs: list[list[Launch] | Launch] = []
-    for launch in launches:
-        if not launch.address:
-            runs.append(launch)
-            continue
-        if not runs or isinstance(runs[-1], Launch):
-            runs.append([])
-        last = runs[-1]
-        if isinstance(last, list):
-            last.append(launch)
-    return runs
-
-
-def _blocks(layout: Layout, sizes: Mapping[str, int], threads: int) -> list[Block]:
-    """Return what needs room in the arena, and from which launch to which."""
-    outputs = set(layout.output_storages)
-    begins: dict[int, int] = {}
-    ends: dict[int, int] = {}
-    for i, launch in enumerate(layout.launches):
-        begins.setdefault(launch.position, i)
-        ends[launch.position] = i
-    last_launch = len(layout.launches) - 1
-    blocks = [
-        Block(
-            storage,
-            begins[first],
-            ends.get(last, last_launch),
-            dims.evaluate(byte_size(storage), sizes),
-        )
-        for storage, (first, last) in layout.assignment.lifetimes.items()
-        if storage not in outputs
-    ]
-    found: dict[Scratch, int] = {}
-    for launch in layout.launches:
-        found.update(dict.fromkeys(_scratches(launch), launch.position))
-    blocks += [
-        Block(s, begins[at], ends[at], _scratch_size(s, sizes) * (1 if s.shared else threads))
-        for s, at in found.items()
-    ]
-    return blocks
-
-
-def _scratches(launch: Launch) -> list[Scratch]:
-    return list(dict.fromkeys(a for a in launch.arguments if isinstance(a, Scratch)))
-
-
-def _scratch_size(scratch: Scratch, sizes: Mapping[str, int]) -> int:
-    return dims.evaluate(scratch.pitch, sizes) * scratch.dtype.itemsize
-
-
-def unshared_size(layout: Layout, sizes: Mapping[str, int]) -> int:
-    """Return the bytes that all temporaries and all kernels' working memory would take side by side."""
-    elsewhere = {*layout.output_storages, *layout.assignment.in_place.values()}
-    steps = (launch.step for launch in layout.launches if launch.step is not None)
-    written = dict.fromkeys(s for step in steps for s in step.writes.values())
-    found = [dims.evaluate(byte_size(s), sizes) for s in written if s not in elsewhere]
-    found += [_scratch_size(s, sizes) for launch in layout.launches for s in _scratches(launch)]
-    return sum(map(aligned, found))
-
-
 class _Writer:
     """Writes tables and args blocks, noting which words calls must rewrite."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        sizes: Mapping[str, int],
-        status: int,
-        offsets: Mapping[object, int],
-        lengths: Mapping[object, int],
-    ) -> None:
+    def __init__(self, layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -> None:
         self.layout = layout
         self.sizes = sizes
         self.status = status
+        self.threads = threads
+        self.known: dict[Dim, int] = {}
+        blocks = [
+            Block(r.key, r.first, r.last, self.evaluate(r.size) * (threads if r.private else 1))
+            for r in layout.rooms
+        ]
+        self.offsets, self.arena_size = place(blocks)
+        self.ends = {b.key: self.offsets[b.key] + b.size for b in blocks}
         self.words: list[int] = []
-        self.offsets = offsets
-        self.lengths = lengths
-        self.inputs = {Storage(n): k for k, n in enumerate(layout.inputs)}
-        self.outputs = {s: k for k, s in enumerate(layout.output_storages)}
         self.call_slots: list[tuple[int, int]] = []
         self.arena_slots: list[tuple[int, int]] = []
         # Words that hold the address of another word: its position.
         self.own_slots: list[tuple[int, int]] = []
 
-    def run(self, launches: Sequence[Launch], threads: int) -> int | Job:
+    def evaluate(self, d: Dim) -> int:
+        """Return the value of a dimension; each is worked out once."""
+        if isinstance(d, int):
+            return d
+        if d not in self.known:
+            self.known[d] = dims.evaluate(d, self.sizes)
+        return self.known[d]
+
+    def run(self, launches: Sequence[int]) -> int | Job:
         """Write a run of native steps; return the position of its table, or how to share it."""
-        blocks = [self.arguments(launch) for launch in launches]
-        table = self.table([(launch.address, at) for launch, at in zip(launches, blocks, strict=True)])
-        if threads == 1:
+        blocks = [self.arguments(self.layout.words[i]) for i in launches]
+        addresses = [self.layout.launches[i].address for i in launches]
+        table = self.table(list(zip(addresses, blocks, strict=True)))
+        if self.threads == 1:
             return table
-        tasks = [self.task(launch, at) for launch, at in zip(launches, blocks, strict=True)]
-        units = scheduling.schedule(tasks, threads)
+        tasks = [self.task(i, at) for i, at in zip(launches, blocks, strict=True)]
+        units = scheduling.schedule(tasks, self.threads)
         return table if units is None else self.job(table, units)
 
     def table(self, steps: Sequence[tuple[int, int]]) -> int:
@@ -297,59 +181,37 @@ class _Writer:
             self.words += [number] * unit.blocks
         return Job(table, start, tickets, len(self.words) - tickets)
 
-    def arguments(self, launch: Launch) -> int:
+    def arguments(self, block: Sequence[Word]) -> int:
         """Write an args block; return its position."""
         start = len(self.words)
-        for slot, argument in enumerate(launch.arguments, start):
-            self.words.append(self.word(argument, slot))
+        for slot, word in enumerate(block, start):
+            self.words.append(self.word(word, slot))
         return start
 
-    def word(self, argument: Argument, slot: int) -> int:
-        """Return what an args block holds, as far as it is known before the call."""
-        if isinstance(argument, (Storage, Scratch)):
-            return self.pointer(argument, slot)
-        return self.status if isinstance(argument, str) else dims.evaluate(argument, self.sizes)
+    def word(self, word: Word, slot: int) -> int:
+        """Return what a word holds, as far as it is known before the call."""
+        data: Any = word.data
+        if word.kind == "arena":
+            self.arena_slots.append((slot, self.offsets[data]))
+            return 0
+        if word.kind == "call":
+            self.call_slots.append((slot, data))
+            return 0
+        if word.kind == "size":
+            return self.evaluate(data)
+        return self.status if word.kind == "status" else int(data)
 
-    def pointer(self, handle: Storage | Scratch, slot: int) -> int:
-        lies = self.resolve(handle)
-        if lies in self.inputs:
-            self.call_slots.append((slot, self.inputs[lies]))
-        elif lies in self.outputs:
-            self.call_slots.append((slot, len(self.inputs) + self.outputs[lies]))
-        elif isinstance(lies, Storage) and isinstance(lies.node.op.lowering, Leaf):
-            address: int = lies.node.payload.array.ctypes.data
-            return address
-        else:
-            self.arena_slots.append((slot, self.offsets[lies]))
-        return 0
-
-    def resolve(self, handle: Storage | Scratch) -> Storage | Scratch:
-        return self.layout.assignment.resolve(handle) if isinstance(handle, Storage) else handle
-
-    def task(self, launch: Launch, args: int) -> Task:
+    def task(self, i: int, args: int) -> Task:
         """Describe a launch for the scheduler."""
-        stage = launch.stage
-        units, work = dims.evaluate(stage.units, self.sizes), dims.evaluate(stage.work, self.sizes)
-        return Task(launch.address, args, units, work, tuple(self.spans(launch)))
+        launch = self.layout.launches[i]
+        units, work = self.evaluate(launch.stage.units), self.evaluate(launch.stage.work)
+        return Task(launch.address, args, units, work, tuple(map(self.span, self.layout.touches[i])))
 
-    def spans(self, launch: Launch) -> Iterator[Span]:
-        """Yield the memory that a launch touches."""
-        step = launch.step
-        # The copies that commit updates have no step: let them count as writing all they touch.
-        written = None if step is None else {self.resolve(s) for s in step.writes.values()}
-        for handle in dict.fromkeys(a for a in launch.arguments if isinstance(a, (Storage, Scratch))):
-            lies = self.resolve(handle)
-            writes = isinstance(lies, Scratch) or written is None or lies in written
-            if lies in self.offsets and lies not in self.outputs:
-                start = self.offsets[lies]
-                yield Span("arena", start, start + self.lengths[lies], writes)
-                continue
-            yield Span(lies, 0, 1, writes)
-            if writes and isinstance(lies, Storage) and lies not in self.outputs:
-                # No variable changes before all checks of earlier steps have passed.
-                yield Span("status", 0, 1, False)
-        if "status" in launch.arguments:
-            yield Span("status", 0, 1, True)
+    def span(self, touch: Touch) -> Span:
+        """Return the memory that a launch touches, with its place in the arena."""
+        if not touch.in_arena:
+            return Span(touch.key, 0, 1, touch.written)
+        return Span("arena", self.offsets[touch.key], self.ends[touch.key], touch.written)
 
 
 def view(plan: Plan, arena: Arena, key: object, shape: tuple[int, ...], dtype: DType) -> Array:

@@ -23,11 +23,13 @@ from graphc.memory import Assignment
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
+from graphc.runtime import layout as layouts
 from graphc.runtime import plan as planning
 from graphc.runtime import runner, team
 from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.layout import Launch, Layout
 from graphc.runtime.memory_report import MemoryReport
-from graphc.runtime.plan import Arena, Launch, Layout, Plan
+from graphc.runtime.plan import Arena, Plan
 from graphc.runtime.team import Job
 from graphc.types import DType
 
@@ -180,7 +182,7 @@ class Program:
                 continue
             address = next(loaded).address
             for number, stage in enumerate(kernel.text.stages):
-                arguments = planning.arguments(kernel.text, bound, codes, number)
+                arguments = layouts.arguments(kernel.text, bound, codes, number)
                 launches.append(Launch(step, address, arguments, stage, position))
         outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
         return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
