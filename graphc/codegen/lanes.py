@@ -24,7 +24,7 @@ from graphc.codegen.loops import (
     store_lines,
     wide,
 )
-from graphc.codegen.parts import extent_of, unravel, work
+from graphc.codegen.parts import extent_of, grain_of, units_of, unravel, work
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.region import Reduction, Region
@@ -58,7 +58,8 @@ class Lanes:
         units = dims.product(tuple(extents))
         joined = [join(emitter, region, g) for g in self.outer]
         defined = [e for g, j in zip(self.outer, joined, strict=True) for e in loop_variables(region, g, j)]
-        first, last = emitter.part(emitter.size(units))
+        grain = grain_of(dims.product((extent, *(region.space[a] for a in region.reduced))))
+        first, last = emitter.part(emitter.size(units), grain)
         name = emitter.fresh("i")
         emitter.open(f"for {name} in range({first}, {last}):", [*defined, _STRIP])
         unravel(emitter, name, [*joined, _STRIP], extents)
@@ -73,7 +74,7 @@ class Lanes:
             self.lane_loop([partial(store_lines, emitter, rows)])
         emitter.close()
         values = [r.body for r in region.reductions] + [s.value for s in region.stores]
-        return [Stage(units, work(dims.product(region.space), values))]
+        return [Stage(units_of(units, grain), work(dims.product(region.space), values))]
 
     def lane_loop(self, body: Sequence[Callable[[], None]]) -> None:
         """Write a loop over the columns of the strip around what the parts of `body` write."""

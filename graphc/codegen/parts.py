@@ -18,8 +18,11 @@ from graphc.lower.region import Region, walk
 
 # Outer loops with fewer iterations than this are joined with the next before they are cut.
 FEW = 16
-# Elements at whose multiples an inner loop is cut, so that every block but the last runs in whole vectors.
+# A loop that LLVM may vectorize is cut at multiples of this many iterations, so that each is computed by
+# the same code, of whole vectors or of the rest, for any number of blocks: the two may round differently.
 GRAIN = 64
+# Loops inside of up to so many iterations may be unrolled, and then the loop around them vectorized.
+UNROLLED = 256
 # An inner loop shorter than this is left whole.
 LONG = 1024
 # Picoseconds on one core, vectorized, in a loop that finds its data in the L2 cache: for scheduling, where
@@ -29,7 +32,9 @@ _CHEAP, _EXPENSIVE, _BYTE = 60, 500, 20
 _WINDOW = 8
 
 
-def open_parts(emitter: Emitter, region: Region, groups: Sequence[Group], *, vector: bool) -> tuple[Dim, int]:
+def open_parts(
+    emitter: Emitter, region: Region, groups: Sequence[Group], *, vector: bool, inside: Dim = 1
+) -> tuple[Dim, int]:
     """Open a loop for each group of axes, the outer ones as one loop over this block's part.
 
     Parameters
@@ -40,6 +45,8 @@ def open_parts(emitter: Emitter, region: Region, groups: Sequence[Group], *, vec
         Axes from the outermost to the innermost loop.
     vector : bool
         Whether the innermost group is a loop that should stay vectorizable.
+    inside : Dim
+        Iterations of the loops inside of these.
 
     Returns
     -------
@@ -58,10 +65,21 @@ def open_parts(emitter: Emitter, region: Region, groups: Sequence[Group], *, vec
     if taken == 0:
         open_loops(emitter, region, groups)
         return 1, len(groups)
-    first, last = emitter.part(emitter.size(count))
+    grain = grain_of(dims.product(tuple(extents[taken:])) * inside)
+    first, last = emitter.part(emitter.size(count), grain)
     open_joined(emitter, region, groups[:taken], first, last)
     open_loops(emitter, region, groups[taken:])
-    return count, len(groups) - taken + 1
+    return units_of(count, grain), len(groups) - taken + 1
+
+
+def grain_of(inside: Dim) -> int:
+    """Return at which multiples to cut a loop around `inside` iterations."""
+    return GRAIN if isinstance(inside, int) and inside <= UNROLLED else 1
+
+
+def units_of(count: Dim, grain: int) -> Dim:
+    """Return into how many blocks a loop can be cut."""
+    return dims.floordiv(count + (grain - 1), grain)
 
 
 def _is_long(extent: Dim) -> bool:
@@ -73,7 +91,7 @@ def _cut_innermost(emitter: Emitter, region: Region, groups: Sequence[Group]) ->
     first, last = emitter.part(emitter.size(extent), GRAIN)
     open_loops(emitter, region, groups[:-1])
     open_joined(emitter, region, groups[-1:], first, last)
-    return dims.floordiv(extent + (GRAIN - 1), GRAIN)
+    return units_of(extent, GRAIN)
 
 
 def open_joined(

@@ -45,7 +45,8 @@ class Rows:
     def write(self) -> list[Stage]:
         """Write the kernel's body; return its stages."""
         emitter, region = self.emitter, self.region
-        units, opened = open_parts(emitter, region, self.outer, vector=False)
+        reduced = tuple(region.space[a] for a in region.reduced)
+        units, opened = open_parts(emitter, region, self.outer, vector=False, inside=dims.product(reduced))
         kept = kept_values(region)
         for phase in range(region.phases):
             self.phase(phase, kept)

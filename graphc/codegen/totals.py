@@ -13,7 +13,7 @@ from graphc import dims
 from graphc.codegen import scalar
 from graphc.codegen.emitter import Emitter, Scratch, initial, step
 from graphc.codegen.loops import Stage, close_loops, collapse, join, loop_variables, store_lines
-from graphc.codegen.parts import extent_of, open_joined, work
+from graphc.codegen.parts import extent_of, grain_of, open_joined, units_of, work
 from graphc.codegen.rows import BLOCK, Total, kept_values
 from graphc.dims import Dim
 from graphc.lower import expr
@@ -44,7 +44,8 @@ class Totals:
         last = extent_of(region, self.groups[-1])
         around = [extent_of(region, g) for g in self.groups[:-1]]
         self.length = last
-        self.pieces: Dim = dims.product(tuple(around)) if around else dims.floordiv(last + (PIECE - 1), PIECE)
+        self.pieces: Dim = dims.product(tuple(around)) if around else units_of(last, PIECE)
+        self.grain = grain_of(last) if around else 1
 
     def write(self) -> list[Stage]:
         """Write the kernel's body; return its stages."""
@@ -66,7 +67,7 @@ class Totals:
         region = self.region
         values = [r.body for r in region.reductions if r.phase == phase]
         values += [s.value for s in region.stores if s.phase == phase]
-        return Stage(self.pieces, work(dims.product(region.space), values))
+        return Stage(units_of(self.pieces, self.grain), work(dims.product(region.space), values))
 
     def recall(self, phase: int) -> None:
         """Sum up the slots of all earlier phases; every block does, in the same order."""
@@ -91,7 +92,7 @@ class Totals:
         """Write one trip through the array, piece by piece."""
         emitter, region = self.emitter, self.region
         totals = [Total(emitter, r) for r in region.reductions if r.phase == phase]
-        first, last = emitter.part(emitter.size(self.pieces))
+        first, last = emitter.part(emitter.size(self.pieces), self.grain)
         piece = emitter.fresh("c")
         if len(self.groups) > 1:
             open_joined(emitter, region, self.groups[:-1], first, last, piece)
