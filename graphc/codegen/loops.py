@@ -55,6 +55,8 @@ class KernelText:
         Nodes whose run-time checks the kernel performs, in the order of its code parameters.
     stages : tuple of Stage
         What runs one after the other.  With more than one, parameter ``stage`` says which.
+    choice : object, optional
+        Why it was written so: prints as the schedule that was chosen (see `codegen.choice`).
     """
 
     params: tuple[tuple[str, str], ...]
@@ -63,9 +65,10 @@ class KernelText:
     sizes: Mapping[str, Dim]
     checks: tuple[Node, ...]
     stages: tuple[Stage, ...] = (SOLE,)
+    choice: object = None
 
 
-def finish(emitter: Emitter, stages: Sequence[Stage]) -> KernelText:
+def finish(emitter: Emitter, stages: Sequence[Stage], choice: object = None) -> KernelText:
     """Collect the finished kernel from its emitter."""
     code = emitter.finish()
     pointers: dict[str, object] = {}
@@ -74,7 +77,7 @@ def finish(emitter: Emitter, stages: Sequence[Stage]) -> KernelText:
         pointers.setdefault(buffer.name, handle)
     sizes = {name: d for d, name in emitter.sizes.items()}
     checks = tuple(emitter.messages)
-    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, checks, tuple(stages))
+    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, checks, tuple(stages), choice)
 
 
 def declare(
