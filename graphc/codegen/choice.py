@@ -23,11 +23,13 @@ CHUNK, DOT_CHUNK = 512, 4096
 # Cycles per element of copying an operand into panels: in runs, by transposition, by index.
 _COPY, _TRANSPOSE, _GATHER = 0.12, 0.5, 2.5
 # Cycles per element of the passes over finished sums; where they are stored across rows.
-_EPILOGUE, _SCATTER = 0.15, 1.5
+_EPILOGUE, _SCATTER = 0.15, 4.0
 # Cycles from one multiply-add to the next that needs its result.
 _LATENCY = 4
 # Bytes of operands beyond which they come from outside the L2 cache, at so many bytes a cycle.
 _FAR, _BANDWIDTH = 1 << 18, 32
+# Bytes a cycle at which results go there.
+_WRITING = 24
 # Bytes that a jump to the next run costs in time.
 _JUMP = 256
 # Part of the arithmetic that memory-bound schedules do not hide behind their loads.
@@ -36,8 +38,12 @@ _VISIBLE = 0.25
 _VECTORS = (1, 2, 3, 4, 6, 8, 12, 16)
 # Bytes between rows that make them compete for the same cache sets.
 _CONFLICT = 2048
-# Rows of the result that must share a panel for a copy against such conflicts to pay.
+# Rows or columns of the result that must share a panel for a copy against such conflicts to pay.
 _SHARING = 192
+# Rows and columns that a dot tile reads side by side: all may lie in one set of the L1 cache.
+_STREAMS = 8
+# Inner steps below which writing the result is most of the work.
+_FEW_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,8 @@ class Candidate:
         Elements of a vector.
     packing : str
         How rhs gets into panels: ``copy``, ``transpose``, ``gather``, or empty if it is read in place.
+    copies_lhs : bool
+        Whether lhs, though evenly strided, is copied into panels as well.
     cycles : int
         Estimated cost for each element of the batch.
     """
@@ -133,6 +141,7 @@ class Candidate:
     cols: int
     lanes: int
     packing: str
+    copies_lhs: bool
     cycles: int
 
     def __str__(self) -> str:
@@ -140,6 +149,7 @@ class Candidate:
         words = [f"{self.form} {self.rows}x{self.cols}"]
         words += ["transposed"] if self.swapped else []
         words += [f"rhs by {self.packing}"] if self.packing else []
+        words += ["lhs by copy"] if self.copies_lhs else []
         return ", ".join(words)
 
 
@@ -189,18 +199,20 @@ def _cheapest(candidates: Iterator[Candidate] | list[Candidate]) -> Candidate:
 def tiles(problem: Problem, *, swapped: bool) -> Iterator[Candidate]:
     """Yield a candidate for every shape of register tile."""
     lanes, registers = problem.lanes, REGISTERS.get(problem.width, 16)
-    packing = _packing(problem)
+    packing, copies = _packing(problem), _copies_lhs(problem)
     for rows, vectors in itertools.product(range(1, registers - 1), _VECTORS):
         # One register broadcasts, the others hold a row of rhs, unless it is used only once.
         fits = rows * vectors + (vectors if rows > 1 else 0) + 1 <= registers
         if fits and _sensible(problem, rows, vectors):
             cycles = _tile_cycles(problem, rows, vectors, packing, swapped=swapped)
-            yield Candidate("tile", swapped, rows, vectors * lanes, lanes, packing, round(cycles))
+            yield Candidate("tile", swapped, rows, vectors * lanes, lanes, packing, copies, round(cycles))
 
 
 def _sensible(problem: Problem, rows: int, vectors: int) -> bool:
     """Tell whether a tile is no larger than the result, and not wider than memory has use for."""
-    widest = 4 if problem.rows is None or problem.rows > 4 else 16
+    thin = problem.rows is not None and problem.rows <= 4
+    short = problem.inner is not None and problem.inner < _FEW_STEPS
+    widest = 16 if thin or short else 4
     tall = problem.rows is not None and rows > max(problem.rows, 1)
     wide = problem.cols is not None and (vectors - 1) * problem.lanes >= max(problem.cols, 1)
     return not (tall or wide or vectors > widest or rows > 16)
@@ -216,6 +228,15 @@ def _packing(problem: Problem) -> str:
         conflict = rhs.inner is not None and rhs.inner * size % _CONFLICT == 0
         return "copy" if far and conflict and (problem.rows or TYPICAL) >= _SHARING else ""
     return "transpose" if rhs.along_inner else "gather"
+
+
+def _copies_lhs(problem: Problem) -> bool:
+    """Tell whether lhs lies across the rows, with steps along the inner axes that collide in the caches."""
+    lhs, size = problem.lhs, problem.itemsize
+    if lhs.own != 1 or lhs.inner is None or lhs.inner * size % _CONFLICT:
+        return False
+    rows, inner = problem.rows or TYPICAL, problem.inner or TYPICAL_INNER
+    return rows * inner * size > 2 * _FAR and (problem.cols or TYPICAL) >= _SHARING
 
 
 _PACKING = {"": 0.0, "copy": _COPY, "transpose": _TRANSPOSE, "gather": _GATHER}
@@ -236,9 +257,13 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
         passes = -(-m // rows) if k * run > _FAR else 1
         memory = passes * n * k * size * (run + _JUMP) / (run * _BANDWIDTH)
         total = max(total, memory + _VISIBLE * total)
+    if m * n * size > _FAR:
+        run = min(vectors * problem.lanes, n) * size
+        total = max(total, m * n * size * (run + _JUMP) / (run * _WRITING) + _VISIBLE * total)
     across_rows = swapped and m > 1
     finish = (_EPILOGUE if problem.epilogue else 0.0) + (_SCATTER if across_rows else 0.0)
     lhs = 0.0 if problem.lhs.even else _GATHER * m * k
+    lhs += _COPY * m * k if _copies_lhs(problem) else 0.0
     return total + m * n * finish + n * k * _PACKING[packing] + lhs
 
 
@@ -268,9 +293,10 @@ def dot_tiles(problem: Problem) -> Iterator[Candidate]:
     for rows, cols in itertools.product(range(1, 9), range(1, 6)):
         tall = problem.rows is not None and rows > max(problem.rows, 1)
         wide = problem.cols is not None and cols > max(problem.cols, 1)
-        if rows * cols + cols + 1 <= registers and not (tall or wide):
+        fits = rows * cols + cols + 1 <= registers and rows + cols <= _STREAMS
+        if fits and not (tall or wide):
             cycles = _dot_cycles(problem, rows, cols, packing)
-            yield Candidate("dot", False, rows, cols, problem.lanes, packing, round(cycles))
+            yield Candidate("dot", False, rows, cols, problem.lanes, packing, False, round(cycles))
 
 
 def _dot_cycles(problem: Problem, rows: int, cols: int, packing: str) -> float:

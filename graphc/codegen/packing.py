@@ -43,6 +43,7 @@ class Panels(Loops):
         self.runs = not isinstance(last, int) or last >= SHORTEST_RUN
         self.tables: dict[Expr, str] = {}
         self.strip = self.strip_width = ""
+        self.block_rows = rows
 
     # -- lhs
     def pack_lhs(self, first: str, last: str, panel: str) -> None:
@@ -63,6 +64,25 @@ class Panels(Loops):
         count: Dim = dims.floordiv(self.m + (self.rows - 1), self.rows) * self.k * self.rows
         dtype = self.region.dtype
         return self.emitter.buffer(Scratch(count, dtype, shared), (count,), dtype).name
+
+    @property
+    def lhs_pitch(self) -> int:
+        """Distance of two inner steps in a copy of a block's rows: not a power of two."""
+        return self.block_rows + 16
+
+    def copy_lhs(self, source: tuple[str, str], step: str, span: tuple[str, str], steps: str) -> str:
+        """Copy the rows of a block, neighbours in memory, closer together for one chunk; return the memory."""
+        emitter = self.emitter
+        count, dtype = self.lhs_pitch * self.chunk * self.rest, self.region.dtype
+        panel = emitter.buffer(Scratch(count, dtype), (count,), dtype).name
+        q, r = emitter.fresh("q"), emitter.fresh("r")
+        name, at = source
+        emitter.open(f"for {q} in range({steps}):")
+        emitter.open(f"for {r} in range({span[1]} - {span[0]}):")
+        source_at = f"{at} + {span[0]} + {r} + {q} * {step}"
+        emitter.line(f"{panel}[{q} * {self.lhs_pitch} + {r}] = {name}[{source_at}]")
+        self.close(2)
+        return panel
 
     # -- rhs
     def rhs_panel(self) -> str:

@@ -60,6 +60,7 @@ class Product(Panels):
         if self.lhs is None and self.depends_on_batch():
             # All rows of lhs are packed once per index of the batch.
             self.blocks = Blocks(0, 0)
+        self.block_rows = self.blocks.rows
         self.once = self._fits_one_chunk()
         home = next((s for s in region.stores if holds_sum(s, region, aliases)), None)
         self.home = home if not best.swapped or self.m == 1 else None
@@ -210,10 +211,14 @@ class Product(Panels):
         self.close(opened + 1)
 
     def _strips(self, first: str, taken: str, add: str) -> None:
-        emitter, cols = self.emitter, self.cols
+        emitter, region, cols = self.emitter, self.region, self.cols
         low, high = self.col_span
         steps = emitter.fresh("l")
         emitter.line(f"{steps} = {taken} * {emitter.size(self.rest)}")
+        if self.lhs is not None and self.best.copies_lhs:
+            source = self.origin(self.lhs, region.rows, first)
+            step = self._steps(self.lhs, region.rows, region.shape.rows)[1]
+            self.panel = self.copy_lhs(source, step, self.row_span, steps)
         self.strip = emitter.fresh("n")
         emitter.open(f"for {self.strip} in range({low}, {high}, {cols}):")
         self.strip_width = self._width(high, self.strip, self.n, cols)
@@ -290,6 +295,8 @@ class Product(Panels):
             chunk = f"(({before}) * {split} + {first}) * {rest}"
             panel = f"({m} // {rows}) * {emitter.size(self.k * rows)}"
             return f"addr({self.panel}, {panel} + ({chunk}) * {rows})", "1", str(rows)
+        if self.best.copies_lhs:
+            return f"addr({self.panel}, {m} - {self.row_span[0]})", "1", str(self.lhs_pitch)
         a_row, a_k = self._steps(self.lhs, region.rows, spec.rows)
         name, at = self.origin(self.lhs, region.rows, first)
         return f"addr({name}, {at} + {m} * {a_row})", a_row, a_k
