@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 # Vector registers that a tile may fill, by vector width in bytes.
 REGISTERS = {64: 32, 32: 16, 16: 16}
@@ -153,9 +154,20 @@ class Candidate:
         return ", ".join(words)
 
 
+class Schedule(Protocol):
+    """What a choice is made among: prints as a few words, and has an estimated cost."""
+
+    @property
+    def cycles(self) -> int:
+        """Estimated cycles of one core."""
+
+
+S = TypeVar("S", bound=Schedule)
+
+
 @dataclass(frozen=True)
-class Choice:
-    """What could compute a contraction, from the cheapest to the most expensive.
+class Choice(Generic[S]):
+    """What could compute a kernel, from the cheapest schedule to the most expensive.
 
     Examples
     --------
@@ -165,10 +177,10 @@ class Choice:
     'dot'
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[S, ...]
 
     @property
-    def best(self) -> Candidate:
+    def best(self) -> S:
         """The schedule that is used."""
         return self.candidates[0]
 
@@ -181,7 +193,7 @@ class Choice:
         return str(self.best)
 
 
-def choose(problem: Problem) -> Choice:
+def choose(problem: Problem) -> Choice[Candidate]:
     """Rank the schedules of a contraction: the best tile of every form and orientation."""
     found = [_cheapest(tiles(problem, swapped=False))]
     if problem.lhs.even and problem.rhs.even:

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc import dims
 from graphc.codegen import scalar
+from graphc.codegen.choice import Choice
 from graphc.codegen.emitter import Emitter
 from graphc.dims import Dim, Shape
 from graphc.ir import Node
@@ -55,8 +56,8 @@ class KernelText:
         Nodes whose run-time checks the kernel performs, in the order of its code parameters.
     stages : tuple of Stage
         What runs one after the other.  With more than one, parameter ``stage`` says which.
-    choice : object, optional
-        Why it was written so: prints as the schedule that was chosen (see `codegen.choice`).
+    choice : Choice, optional
+        Among which schedules it was written, with what they were estimated to cost.
     """
 
     params: tuple[tuple[str, str], ...]
@@ -65,10 +66,10 @@ class KernelText:
     sizes: Mapping[str, Dim]
     checks: tuple[Node, ...]
     stages: tuple[Stage, ...] = (SOLE,)
-    choice: object = None
+    choice: Choice[Any] | None = None
 
 
-def finish(emitter: Emitter, stages: Sequence[Stage], choice: object = None) -> KernelText:
+def finish(emitter: Emitter, stages: Sequence[Stage], choice: Choice[Any] | None = None) -> KernelText:
     """Collect the finished kernel from its emitter."""
     code = emitter.finish()
     pointers: dict[str, object] = {}

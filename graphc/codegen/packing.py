@@ -71,7 +71,7 @@ class Panels(Loops):
         return self.block_rows + 16
 
     def copy_lhs(self, source: tuple[str, str], step: str, span: tuple[str, str], steps: str) -> str:
-        """Copy the rows of a block, neighbours in memory, closer together for one chunk; return the memory."""
+        """Copy the rows of a block, neighbours in memory, closer together for one chunk; return where."""
         emitter = self.emitter
         count, dtype = self.lhs_pitch * self.chunk * self.rest, self.region.dtype
         panel = emitter.buffer(Scratch(count, dtype), (count,), dtype).name

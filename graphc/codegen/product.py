@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from graphc import dims
 from graphc.codegen import choice
-from graphc.codegen.choice import Blocks, Choice, Operand, Problem
+from graphc.codegen.choice import Blocks, Candidate, Choice, Operand, Problem
 from graphc.codegen.contraction_loops import Loops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.loops import Stage
@@ -48,8 +48,9 @@ class Product(Panels):
         self, emitter: Emitter, region: ContractionRegion, aliases: Mapping[object, object], width: int
     ) -> None:
         problem = describe(region, aliases, width)
-        self.choice: Choice = choice.choose(problem)
-        best = self.best = self.choice.best
+        self.choice: Choice[Candidate] = choice.choose(problem)
+        best: Candidate = self.choice.best
+        self.best = best
         self.original = region
         self.turned = turned(region) if best.swapped else region
         limit = choice.DOT_CHUNK if best.form == "dot" else choice.CHUNK
@@ -76,8 +77,6 @@ class Product(Panels):
     def write(self) -> list[Stage]:
         """Write the whole kernel; return its stages."""
         emitter = self.emitter
-        for line in self.choice.lines():
-            emitter.line(f"# {line}")
         units = self._units()
         around = self.original.extent("batch")
         work = dims.floordiv(around * self._cycles() * _CYCLE, 1000)
@@ -127,7 +126,7 @@ class Product(Panels):
         self.unravel(image, region.batch, spec.batch)
         self.base = emitter.fresh("o")
         position = self.flat(region.batch, spec.batch)
-        emitter.line(f"{self.base} = {position} * {emitter.size(self.m * self.n)}")
+        emitter.line(f"{self.base} = ({position}) * {emitter.size(self.m * self.n)}")
         self.row_span = self._span(self._divided(unit, across, down), self.m, self.blocks.rows)
         self.col_span = self._span(self._divided(unit, 1, across), self.n, self.blocks.cols)
         self.panel = shared
