@@ -139,6 +139,9 @@ def program_to_text(program: Program) -> str:
         lines.append(f"  updates {few([f'{var.name}: {var.type}' for var, _ in graph.updates])}")
     lines += _section("passes", _columns(_stage_rows(program.stages), "<>>>>"))
     lines += _section("kernels", _columns(map(_kernel_row, program.kernels), "<<<"))
+    chosen = [(k.name, str(k.choice)) for k in program.kernels if k.choice is not None]
+    if chosen:
+        lines += _section("schedules", _columns(chosen, "<<"))
     lines += _section("memory", str(program.memory).splitlines())
     return "\n".join(lines)
 

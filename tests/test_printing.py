@@ -76,7 +76,7 @@ def test_a_program_lists_signature_passes_kernels_and_memory() -> None:
     program = _training_step()
     text = str(program)
     assert program_to_text(program) == text
-    head, passes, kernels, memory = re.split(r"\n(?:passes|kernels|memory):\n", text)
+    head, passes, kernels, schedules, memory = re.split(r"\n(?:passes|kernels|schedules|memory):\n", text)
     assert head.splitlines() == [
         "program step(x: float32[n, 4], y: int64[n]) -> float32[]",
         "  updates w: float32[4, 3], w.m: float32[4, 3], w.v: float32[4, 3], b: float32[3] and 3 more",
@@ -90,6 +90,8 @@ def test_a_program_lists_signature_passes_kernels_and_memory() -> None:
     for row, kernel in zip(kernels.splitlines(), program.kernels, strict=True):
         assert row.split()[0] == kernel.name and "# test_printing.py:" in row
         assert str(kernel.results[0].type) in row
+    chosen = {k.name: str(k.choice) for k in program.kernels if k.choice is not None}
+    assert {row.split()[0]: row.split(maxsplit=1)[1] for row in schedules.splitlines()} == chosen
     assert "variables updated in place (7): w, w.m, w.v, b, b.m, b.v, Adam.step" in memory
     assert "bytes" not in memory
     assert all(len(row) < 130 for row in text.splitlines())
@@ -101,7 +103,8 @@ def test_a_kernel_shows_its_operations_source_and_machine_code() -> None:
         header = [line for line in kernel.source.splitlines() if line.startswith("#")]
         operations, parameters = header[: len(kernel.nodes)], header[len(kernel.nodes) :]
         assert all("test_printing.py:" in line for line in operations)
-        assert parameters and all(re.fullmatch(r"# (p|dim)\d+ = .+", line) for line in parameters)
+        described = r"# (p|dim)\d+ = .+|# +[\d,]+ cycles  .+"
+        assert parameters and all(re.fullmatch(described, line) for line in parameters)
         assert "def kernel(" in kernel.source
         # Equal kernels are compiled once: the symbol may carry the name of another one.
         assert "define void" in kernel.llvm and ".globl" in kernel.asm

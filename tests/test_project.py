@@ -27,6 +27,8 @@ LONGEST_MODULE = 500
 # Where kernels are compiled; everything else runs without Numba once the cache is warm.
 NUMBA_MODULES = {
     "graphc/codegen/tile.py",
+    "graphc/codegen/tile_dot.py",
+    "graphc/codegen/tile_transpose.py",
     "graphc/runtime/device_intrinsics.py",
     "graphc/runtime/jit.py",
     "graphc/runtime/numba_frontend.py",

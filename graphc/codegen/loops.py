@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc import dims
 from graphc.codegen import scalar
+from graphc.codegen.choice import Choice
 from graphc.codegen.emitter import Emitter
 from graphc.dims import Dim, Shape
 from graphc.ir import Node
@@ -55,6 +56,8 @@ class KernelText:
         Nodes whose run-time checks the kernel performs, in the order of its code parameters.
     stages : tuple of Stage
         What runs one after the other.  With more than one, parameter ``stage`` says which.
+    choice : Choice, optional
+        Among which schedules it was written, with what they were estimated to cost.
     """
 
     params: tuple[tuple[str, str], ...]
@@ -63,9 +66,10 @@ class KernelText:
     sizes: Mapping[str, Dim]
     checks: tuple[Node, ...]
     stages: tuple[Stage, ...] = (SOLE,)
+    choice: Choice[Any] | None = None
 
 
-def finish(emitter: Emitter, stages: Sequence[Stage]) -> KernelText:
+def finish(emitter: Emitter, stages: Sequence[Stage], choice: Choice[Any] | None = None) -> KernelText:
     """Collect the finished kernel from its emitter."""
     code = emitter.finish()
     pointers: dict[str, object] = {}
@@ -74,7 +78,7 @@ def finish(emitter: Emitter, stages: Sequence[Stage]) -> KernelText:
         pointers.setdefault(buffer.name, handle)
     sizes = {name: d for d, name in emitter.sizes.items()}
     checks = tuple(emitter.messages)
-    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, checks, tuple(stages))
+    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, checks, tuple(stages), choice)
 
 
 def declare(

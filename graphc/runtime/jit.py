@@ -46,7 +46,7 @@ _BOOL_STORAGE = "uint8"
 # Plain Python functions that kernels call by name; each may call others of its own module.
 _DEVICE_MODULES = ("graphc.codegen.mathlib", "graphc.codegen.devicelib")
 # Register tiles, made on demand: intrinsic(name) returns a Numba intrinsic, or None.
-_TILE_MODULE = "graphc.codegen.tile"
+_TILE_MODULES = ("graphc.codegen.tile", "graphc.codegen.tile_dot", "graphc.codegen.tile_transpose")
 
 
 @functools.cache
@@ -100,8 +100,8 @@ def _library_name(name: str) -> Any:
     for module in filter(None, map(_optional_module, _DEVICE_MODULES)):
         if hasattr(module, name):
             return getattr(module, name)
-    tiles = _optional_module(_TILE_MODULE)
-    return None if tiles is None else tiles.intrinsic(name)
+    made = (module.intrinsic(name) for module in filter(None, map(_optional_module, _TILE_MODULES)))
+    return next((tile for tile in made if tile is not None), None)
 
 
 def _kernel_function(source: KernelSource) -> FunctionType:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc import interpreter
+from graphc.codegen.choice import Choice
 from graphc.codegen.emitter import Scratch
 from graphc.codegen.loops import KernelText
 from graphc.errors import CheckError, FeedError, GraphError, caller
@@ -76,7 +77,13 @@ class Kernel:
             return "\n".join([*lines, "# calls the op's NumPy meaning in Python\n"])
         lines += [f"# {name} = {_meaning(handle)}" for name, handle in self.text.pointers.items()]
         lines += [f"# {name} = {size}" for name, size in self.text.sizes.items()]
+        lines += [f"# {line}" for line in self.choice.lines()] if self.choice is not None else []
         return "\n".join([*lines, self.text.code])
+
+    @property
+    def choice(self) -> Choice[Any] | None:
+        """The schedules among which the kernel was chosen; None where there is only one."""
+        return None if self.text is None else self.text.choice
 
     @property
     def llvm(self) -> str:

@@ -1,0 +1,261 @@
+"""Copies of operands into panels, in the order in which a tile reads them.
+
+A panel of rhs holds a chunk of the inner axes for one strip of columns, one row per inner
+step.  A panel of lhs holds the tile's rows side by side, for all of the inner axes.
+"""
+
+from __future__ import annotations
+
+from graphc import dims
+from graphc.codegen import tile_transpose
+from graphc.codegen.contraction_loops import Loops, live, mentions
+from graphc.codegen.emitter import Emitter, Scratch
+from graphc.codegen.scalar import SHORT
+from graphc.dims import Dim
+from graphc.lower import expr
+from graphc.lower.affine import Strided, Window, window
+from graphc.lower.contraction import ContractionRegion
+from graphc.lower.expr import Expr
+from graphc.lower.rewrite import substitute
+from graphc.types import INT64
+
+# Column axes at least this long are packed in contiguous runs, shorter ones element by element.
+SHORTEST_RUN = 64
+
+
+class Panels(Loops):
+    """Packs the operands of a contraction.
+
+    A subclass says which strip of columns it is at: `strip`, `strip_width`.
+    """
+
+    def __init__(
+        self, emitter: Emitter, region: ContractionRegion, split: int, chunk: int, rows: int, cols: int
+    ) -> None:
+        super().__init__(emitter, region)
+        spec = region.shape
+        self.split, self.chunk = split, chunk
+        self.rest = dims.product(spec.inner[split + 1 :])
+        self.rows, self.cols = rows, cols
+        self.short = SHORT[str(region.dtype)]
+        self.m, self.n, self.k = region.extent("rows"), region.extent("cols"), region.extent("inner")
+        last = spec.cols[-1] if spec.cols else 1
+        self.runs = not isinstance(last, int) or last >= SHORTEST_RUN
+        self.tables: dict[Expr, str] = {}
+        self.strip = self.strip_width = ""
+        self.block_rows = rows
+
+    # -- lhs
+    def pack_lhs(self, first: str, last: str, panel: str) -> None:
+        """Copy rows `first` to `last` of lhs into panels of the tile's height."""
+        emitter, region, spec, rows = self.emitter, self.region, self.region.shape, self.rows
+        m = emitter.fresh("m")
+        emitter.open(f"for {m} in range({first}, {last}):", live(region.rows))
+        self.unravel(m, region.rows, spec.rows)
+        start = emitter.fresh("o")
+        emitter.line(f"{start} = ({m} // {rows}) * {emitter.size(self.k * rows)} + {m} % {rows}")
+        loops = self.open(region.inner, spec.inner)
+        text = emitter.text(region.lhs)
+        emitter.line(f"{panel}[{start} + ({self.flat(region.inner, spec.inner)}) * {rows}] = {text}")
+        self.close(loops + 1)
+
+    def lhs_panels(self, *, shared: bool) -> str:
+        """Return the memory for all panels of lhs."""
+        count: Dim = dims.floordiv(self.m + (self.rows - 1), self.rows) * self.k * self.rows
+        dtype = self.region.dtype
+        return self.emitter.buffer(Scratch(count, dtype, shared), (count,), dtype).name
+
+    @property
+    def lhs_pitch(self) -> int:
+        """Distance of two inner steps in a copy of a block's rows: not a power of two."""
+        return self.block_rows + 16
+
+    def copy_lhs(self, source: tuple[str, str], step: str, span: tuple[str, str], steps: str) -> str:
+        """Copy the rows of a block, neighbours in memory, closer together for one chunk; return where."""
+        emitter = self.emitter
+        count, dtype = self.lhs_pitch * self.chunk * self.rest, self.region.dtype
+        panel = emitter.buffer(Scratch(count, dtype), (count,), dtype).name
+        q, r = emitter.fresh("q"), emitter.fresh("r")
+        name, at = source
+        emitter.open(f"for {q} in range({steps}):")
+        emitter.open(f"for {r} in range({span[1]} - {span[0]}):")
+        source_at = f"{at} + {span[0]} + {r} + {q} * {step}"
+        emitter.line(f"{panel}[{q} * {self.lhs_pitch} + {r}] = {name}[{source_at}]")
+        self.close(2)
+        return panel
+
+    # -- rhs
+    def rhs_panel(self) -> str:
+        """Return the memory for one strip of one chunk of rhs."""
+        count, dtype = self.chunk * self.rest * self.cols, self.region.dtype
+        return self.emitter.buffer(Scratch(count, dtype), (count,), dtype).name
+
+    @property
+    def pitch(self) -> str:
+        """Distance of two columns in a panel of columns one behind the other."""
+        return self.emitter.size(self.chunk * self.rest)
+
+    def copy(self, panel: str, source: tuple[str, str], step: str, count: str) -> None:
+        """Pack `count` rows that lie in memory, `step` elements apart from `source` on."""
+        emitter = self.emitter
+        row, lane = emitter.fresh("q"), emitter.fresh("j")
+        name, at = source
+        emitter.open(f"for {row} in range({count}):")
+        emitter.open(f"for {lane} in range({self.strip_width}):")
+        emitter.line(f"{panel}[{row} * {self.cols} + {lane}] = {name}[{at} + {row} * {step} + {lane}]")
+        self.close(2)
+
+    def transpose(self, panel: str, source: tuple[str, str], step: str, count: str, lanes: int) -> None:
+        """Pack `count` steps of columns that lie in memory along the inner axes, `step` elements apart."""
+        emitter, cols = self.emitter, self.cols
+        name, at = source
+        whole_j, whole_q, j, q = (emitter.fresh(p) for p in "wwjq")
+        emitter.line(f"{whole_j} = {self.strip_width} // {lanes} * {lanes}")
+        emitter.line(f"{whole_q} = {count} // {lanes} * {lanes}")
+        block = tile_transpose.name(self.short, lanes)
+        emitter.open(f"for {j} in range(0, {whole_j}, {lanes}):")
+        emitter.open(f"for {q} in range(0, {whole_q}, {lanes}):")
+        origin = f"addr({name}, {at} + {j} * {step} + {q})"
+        emitter.line(f"{block}({origin}, {step}, addr({panel}, {q} * {cols} + {j}), {cols})")
+        self.close(2)
+        for low, high in (("0", whole_j), (whole_j, self.strip_width)):
+            begin = whole_q if low == "0" else "0"
+            emitter.open(f"for {j} in range({low}, {high}):")
+            emitter.open(f"for {q} in range({begin}, {count}):")
+            emitter.line(f"{panel}[{q} * {cols} + {j}] = {name}[{at} + {j} * {step} + {q}]")
+            self.close(2)
+
+    def across(self, panel: str, source: tuple[str, str], steps: tuple[str, str], count: str) -> None:
+        """Pack columns one behind the other, each along `count` inner steps, for dot tiles."""
+        emitter = self.emitter
+        name, at = source
+        j, q = emitter.fresh("j"), emitter.fresh("q")
+        own, inner = steps
+        emitter.open(f"for {q} in range({count}):")
+        emitter.open(f"for {j} in range({self.strip_width}):")
+        target = f"{panel}[{j} * {self.pitch} + {q}]"
+        emitter.line(f"{target} = {name}[{at} + {j} * {own} + {q} * {inner}]")
+        self.close(2)
+
+    def gather(self, panel: str, first: str, taken: str) -> None:
+        """Pack a chunk of rhs by its index expression."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        axis, rest = region.inner[self.split], region.inner[self.split + 1 :]
+        row = emitter.fresh("q")
+        opened = 0
+        if axis.kind == "index":
+            emitter.open(f"for {row} in range({taken}):", [axis])
+            name = emitter.fresh("x")
+            emitter.line(f"{name} = {first} + {row}")
+            emitter.name(axis, name)
+            opened = 1
+        opened += self.open(rest, spec.inner[self.split + 1 :])
+        inside = self.flat(rest, spec.inner[self.split + 1 :])
+        at = f"({row}) * {emitter.size(self.rest)} + {inside}" if axis.kind == "index" else inside
+        start = emitter.fresh("o")
+        emitter.line(f"{start} = ({at}) * {self.cols}")
+        if self.runs:
+            self._in_runs(panel, start)
+        else:
+            self._by_columns(panel, start)
+        self.close(opened)
+
+    def _by_columns(self, panel: str, start: str) -> None:
+        """Pack one inner position column by column, each column's axes read from tables."""
+        emitter, region = self.emitter, self.region
+        lane = emitter.fresh("j")
+        emitter.open(f"for {lane} in range({self.strip_width}):", live(region.cols))
+        self._name_columns(lane)
+        emitter.line(f"{panel}[{start} + {lane}] = {emitter.text(region.rhs)}")
+        emitter.close()
+
+    def _in_runs(self, panel: str, start: str) -> None:
+        """Pack one inner position in runs along the last column axis, where memory is contiguous."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        length = emitter.size(spec.cols[-1])
+        run, begin, low, high = (emitter.fresh(p) for p in "rbxx")
+        last = f"({self.strip} + {self.strip_width} + {length} - 1) // {length}"
+        emitter.open(f"for {run} in range({self.strip} // {length}, {last}):", live(region.cols[:-1]))
+        self.unravel(run, region.cols[:-1], spec.cols[:-1])
+        emitter.line(f"{begin} = {run} * {length} - {self.strip}")
+        emitter.line(f"{low} = max(0, -{begin})")
+        emitter.line(f"{high} = min({length}, {self.strip_width} - {begin})")
+        axes = live(region.cols[-1:])
+        inside = window(region.rhs, axes[0]) if axes else None
+        opened = 0
+        if inside is not None and inside.outside.kind == "const":
+            opened = self._narrow(inside, panel, f"{start} + {begin}", (low, high))
+        inner = emitter.fresh("i")
+        emitter.open(f"for {inner} in range({low}, {high}):", axes)
+        for variable in axes:
+            emitter.name(variable, inner)
+        value = inside.inside if opened and inside is not None else region.rhs
+        emitter.line(f"{panel}[{start} + {begin} + {inner}] = {emitter.text(value)}")
+        self.close(opened + 2)
+
+    def _narrow(self, inside: Window, panel: str, start: str, span: tuple[str, str]) -> int:
+        """Fill the run with the guard's other value and shrink it to where the guard holds.
+
+        The inner loop then has no branch, and vectorizes.
+        """
+        emitter, (low, high) = self.emitter, span
+        fill = emitter.fresh("i")
+        emitter.open(f"for {fill} in range({low}, {high}):")
+        emitter.line(f"{panel}[{start} + {fill}] = {emitter.text(inside.outside)}")
+        emitter.close()
+        for bound in inside.lower:
+            emitter.line(f"{low} = max({low}, {emitter.text(bound)})")
+        for bound in inside.upper:
+            emitter.line(f"{high} = min({high}, {emitter.text(bound)})")
+        tests = [emitter.text(c) for c in inside.conditions] or ["True"]
+        emitter.open(f"if {' and '.join(tests)}:", conditional=True)
+        return 1
+
+    def column_tables(self) -> None:
+        """Divide the strip's flattened columns into their axes once, not once per inner element."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        axes = live(region.cols)
+        if self.runs or len(axes) < 2:
+            return
+        lane = emitter.fresh("j")
+        emitter.open(f"for {lane} in range({self.strip_width}):", axes)
+        name = emitter.fresh("x")
+        emitter.line(f"{name} = {self.strip} + {lane}")
+        self.unravel(name, region.cols, spec.cols)
+        for variable in axes:
+            table = self.tables.get(variable)
+            if table is None:
+                table = emitter.buffer(Scratch(self.cols, INT64), (self.cols,), INT64).name
+                self.tables[variable] = table
+            emitter.line(f"{table}[{lane}] = {emitter.operand(variable)}")
+        emitter.close()
+
+    def _name_columns(self, lane: str) -> None:
+        """Name the column variables at position `lane` of the strip."""
+        emitter = self.emitter
+        for variable in self.region.cols:
+            if variable.kind != "index":
+                continue
+            table = self.tables.get(variable)
+            name = emitter.fresh("x")
+            emitter.line(f"{name} = {table}[{lane}]" if table else f"{name} = {self.strip} + {lane}")
+            emitter.name(variable, name)
+
+    # -- addresses
+    def origin(self, operand: Strided, own: tuple[Expr, ...], first: str) -> tuple[str, str]:
+        """Return buffer and offset of an operand with its own axes at 0 and the chunk at its start."""
+        emitter, region = self.emitter, self.region
+        axis = region.inner[self.split]
+        begin = expr.index("chunk")
+        emitter.name(begin, first)
+        zeros = {v: expr.ZERO for v in (*own, *region.inner[self.split + 1 :]) if v.kind == "index"}
+        start = {**zeros, axis: begin} if axis.kind == "index" else zeros
+        position = tuple(substitute(p, start) for p in operand.load.args)
+        for p in position:
+            emitter.text(p)
+        buffer = emitter.buffers[operand.load.data]
+        return buffer.name, emitter.offset(buffer, position)
+
+    def depends_on_batch(self) -> bool:
+        """Tell whether lhs differs within the batch."""
+        return mentions(self.region.lhs, self.region.batch)

@@ -1,0 +1,467 @@
+"""Matrix products in blocks around a tile.
+
+The result is cut into blocks of rows and columns, which threads share::
+
+    pack lhs                              only where it is not evenly strided; a stage of its own
+    for each block of the result:
+        for each chunk of the inner axes:
+            for each strip of columns:
+                pack rhs                  where `choice` says so
+                for each group of rows:
+                    tile                  sums (+)= lhs @ rhs, in registers
+                    epilogue              bias, activation, residual, while the tile is in the L1 cache
+
+`choice` says which tile, and which of both operands is the left one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from graphc import dims
+from graphc.codegen import choice
+from graphc.codegen.choice import Blocks, Candidate, Choice, Operand, Problem
+from graphc.codegen.contraction_loops import Loops, live, mentions, static, strided_in
+from graphc.codegen.emitter import Emitter, Scratch
+from graphc.codegen.loops import Stage
+from graphc.codegen.packing import Panels
+from graphc.codegen.scalar import SHORT
+from graphc.codegen.tile import Tile
+from graphc.codegen.tile_dot import DotTile
+from graphc.dims import Dim, Shape
+from graphc.lower import expr
+from graphc.lower.affine import Strided
+from graphc.lower.contraction import ContractionRegion
+from graphc.lower.expr import Expr
+from graphc.lower.region import Store
+from graphc.lower.rules import Index
+
+# Picoseconds of a cycle.
+_CYCLE = 300
+
+
+class Product(Panels):
+    """Writes the schedule that the cost model chose."""
+
+    def __init__(
+        self, emitter: Emitter, region: ContractionRegion, aliases: Mapping[object, object], width: int
+    ) -> None:
+        problem = describe(region, aliases, width)
+        self.choice: Choice[Candidate] = choice.choose(problem)
+        best: Candidate = self.choice.best
+        self.best = best
+        self.original = region
+        self.turned = turned(region) if best.swapped else region
+        limit = choice.DOT_CHUNK if best.form == "dot" else choice.CHUNK
+        split = split_axis(self.turned.shape.inner)
+        super().__init__(emitter, self.turned, split, _chunk(self.turned, split, limit), best.rows, best.cols)
+        self.lhs, self.rhs = operands(self.turned)
+        self.blocks = choice.blocks(problem, best, static(region.extent("batch")))
+        if self.lhs is None and self.depends_on_batch():
+            # All rows of lhs are packed once per index of the batch.
+            self.blocks = Blocks(0, 0)
+        self.block_rows = self.blocks.rows
+        self.once = self._fits_one_chunk()
+        home = next((s for s in region.stores if holds_sum(s, region, aliases)), None)
+        self.home = home if not best.swapped or self.m == 1 else None
+        local = expr.local(region.node, region.node.type.dtype)
+        self.plain = self.home is not None and len(region.stores) == 1 and region.stores[0].value is local
+
+    def _fits_one_chunk(self) -> bool:
+        before = dims.product(self.region.shape.inner[: self.split])
+        extent = self.region.shape.inner[self.split]
+        return before == 1 and isinstance(extent, int) and extent <= self.chunk
+
+    # -- stages
+    def write(self) -> list[Stage]:
+        """Write the whole kernel; return its stages."""
+        emitter = self.emitter
+        units = self._units()
+        around = self.original.extent("batch")
+        work = dims.floordiv(around * self._cycles() * _CYCLE, 1000)
+        if self.lhs is not None or self.depends_on_batch():
+            self._compute(units, shared="")
+            return [Stage(units, work)]
+        emitter.params.setdefault("stage", "int64")
+        panel = self.lhs_panels(shared=True)
+        panels = dims.floordiv(self.m + (self.rows - 1), self.rows)
+        emitter.open("if stage == 0:", conditional=True)
+        first, last = emitter.part(emitter.size(self.m), self.rows)
+        self.pack_lhs(first, last, panel)
+        emitter.close()
+        emitter.open("else:", conditional=True)
+        self._compute(units, shared=panel)
+        emitter.close()
+        return [Stage(panels, self.m * self.k), Stage(units, work)]
+
+    def _cycles(self) -> Dim:
+        """Return the estimate, scaled to sizes that were not known when it was made."""
+        total: Dim = self.best.cycles
+        for extent, assumed in (
+            (self.m, choice.TYPICAL),
+            (self.n, choice.TYPICAL),
+            (self.k, choice.TYPICAL_INNER),
+        ):
+            if not isinstance(extent, int):
+                total = dims.floordiv(total * extent, assumed)
+        return total
+
+    def _count(self, extent: Dim, size: int) -> Dim:
+        return dims.floordiv(extent + (size - 1), size) if size else 1
+
+    def _units(self) -> Dim:
+        around = self.original.extent("batch")
+        return around * self._count(self.m, self.blocks.rows) * self._count(self.n, self.blocks.cols)
+
+    # -- the loops around the tile
+    def _compute(self, units: Dim, shared: str) -> None:
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        self._prepare()
+        first, last = emitter.part(emitter.size(units))
+        unit = emitter.fresh("u")
+        emitter.open(f"for {unit} in range({first}, {last}):", live(region.batch))
+        down, across = self._count(self.m, self.blocks.rows), self._count(self.n, self.blocks.cols)
+        image = self._divided(unit, down * across)
+        self.unravel(image, region.batch, spec.batch)
+        self.base = emitter.fresh("o")
+        position = self.flat(region.batch, spec.batch)
+        emitter.line(f"{self.base} = ({position}) * {emitter.size(self.m * self.n)}")
+        self.row_span = self._span(self._divided(unit, across, down), self.m, self.blocks.rows)
+        self.col_span = self._span(self._divided(unit, 1, across), self.n, self.blocks.cols)
+        self.panel = shared
+        if self.lhs is None and not shared:
+            self.panel = self.lhs_panels(shared=False)
+            self.pack_lhs("0", emitter.size(self.m), self.panel)
+        self._chunks()
+        emitter.close()
+
+    def _divided(self, unit: str, stride: Dim, extent: Dim | None = None) -> str:
+        """Return one digit of a unit's number, written in mixed radix."""
+        if extent == 1:
+            return "0"
+        text = unit if stride == 1 else f"({unit} // {self.emitter.size(stride)})"
+        if extent is not None:
+            text = f"({text} % {self.emitter.size(extent)})"
+        name = self.emitter.fresh("x")
+        self.emitter.line(f"{name} = {text}")
+        return name
+
+    def _span(self, number: str, extent: Dim, size: int) -> tuple[str, str]:
+        """Return the bounds of a block along one axis."""
+        total = self.emitter.size(extent)
+        if not size or (isinstance(extent, int) and extent <= size):
+            return "0", total
+        first, last = self.emitter.fresh("lo"), self.emitter.fresh("hi")
+        self.emitter.line(f"{first} = {number} * {size}")
+        self.emitter.line(f"{last} = min({total}, {first} + {size})")
+        return first, last
+
+    def _prepare(self) -> None:
+        """Choose where unfinished sums live: in a result, or in working memory."""
+        emitter, dtype = self.emitter, self.region.dtype
+        if self.home is not None and (self.plain or not self.once):
+            self.sums = emitter.buffers["out", self.home.node].name
+            self.in_place = True
+            return
+        self.in_place = False
+        width = dims.floordiv(self.n + (self.cols - 1), self.cols) * self.cols
+        block = (self.blocks.rows or self.m, self.blocks.cols or width)
+        rows, cols = (self.rows, self.cols) if self.once else block
+        self.sum_row: Dim = cols
+        self.sums = emitter.buffer(Scratch(rows * cols, dtype), (rows * cols,), dtype).name
+
+    def _sum_at(self, m: str, strip: str) -> tuple[str, str]:
+        """Return the offset of the tile's sums, and the distance of their rows."""
+        if self.in_place:
+            pitch = self.emitter.size(self.n)
+            return f"{self.base} + {m} * {pitch} + {strip}", pitch
+        pitch = self.emitter.size(self.sum_row)
+        if self.once:
+            return "0", pitch
+        return f"({m} - {self.row_span[0]}) * {pitch} + {strip} - {self.col_span[0]}", pitch
+
+    def _chunks(self) -> None:
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        around, outer = region.inner[: self.split], spec.inner[: self.split]
+        axis, extent = region.inner[self.split], spec.inner[self.split]
+        size = emitter.size(extent)
+        opened = 0
+        positions: list[tuple[str, str]] = []
+        for variable, count in zip(around, outer, strict=True):
+            if variable.kind == "index":
+                name = emitter.fresh("i")
+                # An empty axis still takes one turn, which stores sums of nothing.
+                emitter.open(f"for {name} in range(max(1, {emitter.size(count)})):", [variable])
+                emitter.name(variable, name)
+                positions.append((name, emitter.size(count)))
+                opened += 1
+        defines = [axis] if axis.kind == "index" else []
+        first, taken, add = emitter.fresh("f"), emitter.fresh("c"), emitter.fresh("a")
+        emitter.open(f"for {first} in range(0, max(1, {size}), {self.chunk}):", defines)
+        empty = " or ".join(f"{emitter.size(d)} == 0" for d in spec.inner if not isinstance(d, int) or d == 0)
+        left = f"min({self.chunk}, {size} - {first})"
+        emitter.line(f"{taken} = 0 if {empty} else {left}" if empty else f"{taken} = {left}")
+        started = " or ".join(f"{p} > 0" for p in (first, *(name for name, _ in positions)))
+        emitter.line(f"{add} = 0" if self.once else f"{add} = 1 if {started} else 0")
+        ends = [f"{first} + {self.chunk} >= {size}", *(f"{name} + 1 >= {n}" for name, n in positions)]
+        self.last = "" if self.once else " and ".join(ends)
+        self._strips(first, taken, add)
+        self.close(opened + 1)
+
+    def _strips(self, first: str, taken: str, add: str) -> None:
+        emitter, region, cols = self.emitter, self.region, self.cols
+        low, high = self.col_span
+        steps = emitter.fresh("l")
+        emitter.line(f"{steps} = {taken} * {emitter.size(self.rest)}")
+        if self.lhs is not None and self.best.copies_lhs:
+            source = self.origin(self.lhs, region.rows, first)
+            step = self._steps(self.lhs, region.rows, region.shape.rows)[1]
+            self.panel = self.copy_lhs(source, step, self.row_span, steps)
+        self.strip = emitter.fresh("n")
+        emitter.open(f"for {self.strip} in range({low}, {high}, {cols}):")
+        self.strip_width = self._width(high, self.strip, self.n, cols)
+        b, b_step = self._rhs(first, taken, steps)
+        rows = self.rows
+        m = emitter.fresh("m")
+        emitter.open(f"for {m} in range({self.row_span[0]}, {self.row_span[1]}, {rows}):")
+        height = self._width(self.row_span[1], m, self.m, rows)
+        a, a_row, a_k = self._lhs(m, first)
+        at, pitch = self._sum_at(m, self.strip)
+        c = f"addr({self.sums}, {at})"
+        sizes = f"{steps}, {height}, {self.strip_width}, {add}"
+        call = f"({a}, {a_row}, {a_k}, {b}, {b_step}, {c}, {pitch}, {sizes})"
+        if self.best.form == "dot":
+            call = f"({a}, {a_row}, {b}, {b_step}, {c}, {pitch}, 1, {sizes})"
+        self._calls(call, height)
+        self._epilogue(m, height)
+        self.close(2)
+
+    def _width(self, end: str, start: str, extent: Dim, tile: int) -> str:
+        """Name how much of a tile is left from `start` to `end`."""
+        if isinstance(extent, int) and extent % tile == 0:
+            return str(tile)
+        name = self.emitter.fresh("w")
+        self.emitter.line(f"{name} = min({tile}, {end} - {start})")
+        return name
+
+    def _calls(self, call: str, height: str) -> None:
+        """Call the tile of the right size."""
+        emitter = self.emitter
+        downs = self._variants(self.m, self.rows, height)
+        acrosses = self._variants(self.n, self.cols, self.strip_width)
+        for k, (across, width, whole) in enumerate(acrosses):
+            self._branch(across, k, len(acrosses))
+            for j, (down, rows, full) in enumerate(downs):
+                self._branch(down, j, len(downs))
+                emitter.line(f"{self._tile(rows, width, whole and full)}{call}")
+                self._unbranch(len(downs))
+            self._unbranch(len(acrosses))
+
+    def _branch(self, test: str, position: int, count: int) -> None:
+        if count > 1:
+            self.emitter.open(f"if {test}:" if position == 0 else "else:", conditional=True)
+
+    def _unbranch(self, count: int) -> None:
+        if count > 1:
+            self.emitter.close()
+
+    def _variants(self, extent: Dim, tile: int, size: str) -> list[tuple[str, int, bool]]:
+        """Return the sizes a tile has along an axis: a condition, the size, whether all of it counts."""
+        test = f"{size} == {tile}"
+        if not isinstance(extent, int):
+            return [(test, tile, True), ("", tile, False)]
+        rest = extent % tile
+        found = [(test, tile, True)] if extent >= tile else []
+        return [*found, ("", rest, True)] if rest or not found else found
+
+    def _tile(self, rows: int, cols: int, full: bool) -> str:
+        lanes, short = self.best.lanes, self.short
+        if self.best.form == "dot":
+            return DotTile(short, max(rows, 1), max(cols, 1), lanes).name("full" if full else "edge")
+        vectors = max(1, -(-cols // lanes))
+        form = "full" if full and cols % lanes == 0 else "edge"
+        return Tile(short, max(rows, 1), vectors, lanes).name(form)
+
+    # -- operands
+    def _lhs(self, m: str, first: str) -> tuple[str, str, str]:
+        """Return pointer, row stride and inner stride of lhs at row `m` of the current chunk."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        rows = self.rows
+        if self.lhs is None:
+            before = self.flat(region.inner[: self.split], spec.inner[: self.split])
+            split, rest = emitter.size(spec.inner[self.split]), emitter.size(self.rest)
+            chunk = f"(({before}) * {split} + {first}) * {rest}"
+            panel = f"({m} // {rows}) * {emitter.size(self.k * rows)}"
+            return f"addr({self.panel}, {panel} + ({chunk}) * {rows})", "1", str(rows)
+        if self.best.copies_lhs:
+            return f"addr({self.panel}, {m} - {self.row_span[0]})", "1", str(self.lhs_pitch)
+        a_row, a_k = self._steps(self.lhs, region.rows, spec.rows)
+        name, at = self.origin(self.lhs, region.rows, first)
+        return f"addr({name}, {at} + {m} * {a_row})", a_row, a_k
+
+    def _rhs(self, first: str, taken: str, steps: str) -> tuple[str, str]:
+        """Return pointer and step of rhs at the current strip and chunk, packing it where that pays."""
+        region, spec = self.region, self.region.shape
+        packing, form = self.best.packing, self.best.form
+        if self.rhs is None:
+            panel = self.rhs_panel()
+            self.column_tables()
+            self.gather(panel, first, taken)
+            return f"addr({panel}, 0)", str(self.cols)
+        own, inner = self._steps(self.rhs, region.cols, spec.cols)
+        name, at = self.origin(self.rhs, region.cols, first)
+        start = f"{at} + {self.strip} * {own}"
+        if not packing:
+            return f"addr({name}, {start})", own if form == "dot" else inner
+        panel = self.rhs_panel()
+        place = self.emitter.fresh("o")
+        self.emitter.line(f"{place} = {start}")
+        if form == "dot":
+            self.across(panel, (name, place), (own, inner), steps)
+            return f"addr({panel}, 0)", self.pitch
+        if packing == "copy":
+            self.copy(panel, (name, place), inner, steps)
+        elif packing == "transpose":
+            self.transpose(panel, (name, place), own, steps, self.best.lanes)
+        else:
+            self.column_tables()
+            self.gather(panel, first, taken)
+        return f"addr({panel}, 0)", str(self.cols)
+
+    def _steps(self, operand: Strided, variables: Index, extents: Shape) -> tuple[str, str]:
+        """Return the strides of an operand along its own and the inner axes, as text."""
+        inner = operand.flat(self.region.inner[self.split :], self.region.shape.inner[self.split :])
+        own = operand.flat(variables, extents)
+        return self.emitter.size(own or 0), self.emitter.size(inner or 0)
+
+    # -- epilogue
+    def _epilogue(self, m: str, height: str) -> None:
+        """Apply what is fused behind the contraction to a finished tile."""
+        if self.plain:
+            return
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        if self.last:
+            emitter.open(f"if {self.last}:", conditional=True)
+        axes = Loops(emitter, self.original).result_axes()
+        cols = {axis: e for axis, e in axes.items() if mentions(e, region.cols)}
+        rows = {axis: e for axis, e in axes.items() if axis not in cols}
+        at, pitch = self._sum_at(m, self.strip)
+        r, row = emitter.fresh("r"), emitter.fresh("x")
+        emitter.open(f"for {r} in range({height}):", [*live(region.rows), *rows])
+        emitter.line(f"{row} = {m} + {r}")
+        self.unravel(row, region.rows, spec.rows)
+        self.name_axes(rows)
+        sums = emitter.fresh("o")
+        emitter.line(f"{sums} = {at} + {r} * {pitch}")
+        place = self._placer(row)
+        test = f"{self.strip_width} == {self.cols}"
+        if self.strip_width != str(self.cols):
+            emitter.open(f"if {test}:", conditional=True)
+            self._finish_row(str(self.cols), sums, place, cols)
+            emitter.close()
+            emitter.open("else:", conditional=True)
+        self._finish_row(self.strip_width, sums, place, cols)
+        self.close((self.strip_width != str(self.cols)) + 1 + bool(self.last))
+
+    def _placer(self, row: str) -> Callable[[str], str]:
+        """Return how the position of a result follows from its column."""
+        if self.best.swapped:
+            pitch = self.emitter.size(self.m)
+            return lambda column: f"{self.base} + {column} * {pitch} + {row}"
+        start = self.emitter.fresh("o")
+        self.emitter.line(f"{start} = {self.base} + {row} * {self.emitter.size(self.n)}")
+        return lambda column: f"{start} + {column}"
+
+    def _finish_row(
+        self, count: str, sums: str, place: Callable[[str], str], cols: Mapping[Expr, Expr]
+    ) -> None:
+        """Compute the results of one row of a tile from its sums."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        j, column, total = emitter.fresh("j"), emitter.fresh("x"), emitter.fresh("t")
+        emitter.open(f"for {j} in range({count}):", [*live(region.cols), *cols])
+        emitter.line(f"{column} = {self.strip} + {j}")
+        self.unravel(column, region.cols, spec.cols)
+        self.name_axes(cols)
+        emitter.line(f"{total} = {self.sums}[{sums} + {j}]")
+        self.store_results(total, place(column))
+        emitter.close()
+
+
+# ------------------------------------------------------------------ what the cost model needs to know
+def describe(region: ContractionRegion, aliases: Mapping[object, object], width: int) -> Problem:
+    """Describe a contraction to the cost model."""
+    lhs, rhs = operands(region)
+    spec = region.shape
+    local = expr.local(region.node, region.node.type.dtype)
+    plain = len(region.stores) == 1 and region.stores[0].value is local
+    split = split_axis(spec.inner)
+    inner, sizes = region.inner[split:], spec.inner[split:]
+    return Problem(
+        SHORT[str(region.dtype)],
+        static(region.extent("rows")),
+        static(region.extent("cols")),
+        static(region.extent("inner")),
+        _operand(lhs, region.rows, spec.rows, inner, sizes),
+        _operand(rhs, region.cols, spec.cols, inner, sizes),
+        width,
+        not (plain and holds_sum(region.stores[0], region, aliases)),
+    )
+
+
+def _operand(found: Strided | None, variables: Index, extents: Shape, inner: Index, sizes: Shape) -> Operand:
+    if found is None:
+        return Operand(False)
+    own, along = found.flat(variables, extents), found.flat(inner, sizes)
+    return Operand(True, static(own or 0), static(along or 0))
+
+
+def operands(region: ContractionRegion) -> tuple[Strided | None, Strided | None]:
+    """Return both operands where they are evenly strided in their own and the inner axes."""
+    spec = region.shape
+    split = split_axis(spec.inner)
+    inner, sizes = region.inner[split:], spec.inner[split:]
+    return (
+        strided_in(region.lhs, region.rows, spec.rows, inner, sizes),
+        strided_in(region.rhs, region.cols, spec.cols, inner, sizes),
+    )
+
+
+def turned(region: ContractionRegion) -> ContractionRegion:
+    """Return the contraction whose result is the transposed one."""
+    spec = region.shape
+    shape = replace(spec, rows=spec.cols, cols=spec.rows)
+    return replace(region, shape=shape, rows=region.cols, cols=region.rows, lhs=region.rhs, rhs=region.lhs)
+
+
+def holds_sum(store: Store, region: ContractionRegion, aliases: Mapping[object, object]) -> bool:
+    """Tell whether a result's memory may hold the unfinished sum: no operand may lie in it."""
+    handle = ("out", store.node)
+    free = handle not in aliases and handle not in aliases.values()
+    return free and store.node.type.dtype == region.dtype
+
+
+def split_axis(inner: Shape) -> int:
+    """Return the inner axis to cut into chunks: all after it fit in one, all before it are looped."""
+    axis = len(inner) - 1
+    rest: Dim = 1
+    while axis > 0:
+        wider = rest * inner[axis]
+        if not isinstance(wider, int) or wider > choice.CHUNK:
+            break
+        rest = wider
+        axis -= 1
+    return max(axis, 0)
+
+
+def _chunk(region: ContractionRegion, split: int, most: int) -> int:
+    """Return how many steps of the chunked axis make one chunk; chunks are evenly long."""
+    extent, rest = region.shape.inner[split], dims.product(region.shape.inner[split + 1 :])
+    if not isinstance(rest, int):
+        return 1
+    limit = max(1, most // max(rest, 1))
+    if not isinstance(extent, int) or extent <= limit:
+        return limit
+    even = -(-extent // -(-extent // limit))
+    # Whole vectors in every chunk but the last.
+    return min(limit, -(-even // 16) * 16) if rest == 1 else even

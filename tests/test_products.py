@@ -1,0 +1,198 @@
+"""Schedules of matrix products: every form gives the right result, and the cost model picks sensibly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gx
+from graphc.codegen import choice
+from graphc.codegen.choice import Candidate, Choice, Operand, Problem
+
+Array = np.ndarray[Any, Any]
+
+
+def operand(name: str, layout: str, rows: Any, cols: Any, dtype: str) -> tuple[gx.Tensor, gx.Tensor]:
+    """Return a placeholder, and the matrix that is it (``n``) or its transpose (``t``)."""
+    fed = gx.placeholder(name, (rows, cols) if layout == "n" else (cols, rows), dtype)
+    return fed, fed if layout == "n" else fed.T
+
+
+def values(tensors: list[gx.Tensor], sizes: dict[str, int], dtype: str) -> list[Array]:
+    rng = np.random.default_rng(3)
+    shapes = [tuple(sizes.get(str(d), d) for d in t.shape) for t in tensors]
+    return [rng.normal(size=shape).astype(dtype) for shape in shapes]
+
+
+def check(inputs: list[gx.Tensor], outputs: Any, sizes: dict[str, int], dtype: str) -> gx.Program:
+    program = gx.compile(inputs, outputs)
+    compare(program, inputs, outputs, sizes, dtype)
+    return program
+
+
+def compare(program: Any, inputs: list[gx.Tensor], outputs: Any, sizes: dict[str, int], dtype: str) -> None:
+    fed = values(inputs, sizes, dtype)
+    expected = gx.evaluate(outputs, dict(zip(inputs, fed, strict=True)))
+    for got, wanted in zip(program(*fed), expected, strict=True):
+        scale = 1 + np.abs(wanted).max(initial=0)
+        np.testing.assert_allclose(got / scale, wanted / scale, atol=60 * np.finfo(dtype).eps)
+
+
+def all_layouts(m: Any, n: Any, k: Any, dtype: str) -> tuple[list[gx.Tensor], list[gx.Tensor]]:
+    """Return placeholders, and for each layout of the operands a product with something fused behind it."""
+    inputs, outputs = [], []
+    bias = gx.placeholder("bias", (n,), dtype)
+    for la in "nt":
+        for lb in "nt":
+            a, left = operand(f"a{la}{lb}", la, m, k, dtype)
+            b, right = operand(f"b{la}{lb}", lb, k, n, dtype)
+            inputs += [a, b]
+            product = left @ right
+            outputs += [product, gx.tanh(product + bias)] if la == lb else [gx.relu(product - bias)]
+    return [*inputs, bias], outputs
+
+
+@pytest.fixture(params=range(3), ids=["best", "second", "third"])
+def ranked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let products use the n-th best schedule: what the cost model rejects must work as well."""
+    rank: int = request.param
+    original = choice.choose
+
+    def nth(problem: Problem) -> Choice[Candidate]:
+        found = original(problem).candidates
+        first = min(rank, len(found) - 1)
+        return Choice((found[first], *found[:first], *found[first + 1 :]))
+
+    monkeypatch.setattr(choice, "choose", nth)
+    return rank
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_schedule_layout_and_register_width(
+    width: int, dtype: str, ranked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphc.runtime.features.vector_bytes", lambda: width)
+    check(*all_layouts(37, 29, 21, dtype), {}, dtype)
+
+
+def test_every_schedule_of_a_symbolic_size(ranked: int) -> None:
+    inputs, outputs = all_layouts("m", 19, 40, "float32")
+    program = gx.compile(inputs, outputs)
+    for m in (0, 1, 7, 65):
+        compare(program, inputs, outputs, {"m": m}, "float32")
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [("m", "n", 5), (3, 4, "k"), ("m", 1, "k"), (1, "n", "k")])
+def test_sizes_that_are_empty_or_one(m: Any, n: Any, k: Any) -> None:
+    inputs, outputs = all_layouts(m, n, k, "float64")
+    program = gx.compile(inputs, outputs)
+    for size in (0, 1, 3, 70):
+        compare(program, inputs, outputs, {"m": size, "n": 9 - size % 9, "k": size}, "float64")
+
+
+def test_sums_longer_than_a_chunk(ranked: int) -> None:
+    """Unfinished sums wait in the result where it may hold them, else in working memory."""
+    dtype = "float32"
+    a, b = gx.placeholder("a", (9, 9001), dtype), gx.placeholder("b", (9001, 35), dtype)
+    check([a, b], [a @ b], {}, dtype)
+    check([a, b], [gx.relu(a @ b).astype("float64")], {}, dtype)
+
+
+@pytest.mark.parametrize("layouts", ["nn", "nt", "tn", "tt"])
+def test_strides_that_collide_in_the_caches(layouts: str) -> None:
+    """Copies of either operand: large products whose rows lie 2 KiB apart."""
+    a, left = operand("a", layouts[0], 512, 300, "float32")
+    b, right = operand("b", layouts[1], 300, 1024, "float32")
+    program = check([a, b], [gx.relu(left @ right)], {}, "float32")
+    best = program.kernels[0].choice.best
+    assert best.packing == ("copy" if layouts[1] == "n" else "transpose")
+    assert best.copies_lhs == (layouts[0] == "t")
+
+
+def test_batches_and_several_axes_in_a_group() -> None:
+    q = gx.placeholder("q", ("b", 5, 3, 8), "float32")
+    k = gx.placeholder("k", ("b", 7, 3, 8), "float32")
+    scores = gx.einsum("bqhd,bkhd->bhqk", q, k)
+    joint = gx.einsum("bqhd,bkhd->qbk", q, k)
+    program = gx.compile([q, k], [scores, joint])
+    for b in (0, 1, 3):
+        compare(program, [q, k], [scores, joint], {"b": b}, "float32")
+
+
+def test_dense_layer_and_its_gradients_in_any_number_of_threads() -> None:
+    x, w = gx.placeholder("x", ("n", 784)), gx.placeholder("w", (784, 512))
+    hidden = gx.relu(x @ w)
+    outputs = [hidden, *gx.grad((hidden * hidden).sum(), [x, w])]
+    program = gx.compile([x, w], outputs)
+    fed = values([x, w], {"n": 130}, "float32")
+    before = gx.get_num_threads()
+    try:
+        gx.set_num_threads(1)
+        first = program(*fed)
+        for threads in (2, 3):
+            gx.set_num_threads(threads)
+            for one, other in zip(first, program(*fed), strict=True):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        gx.set_num_threads(before)
+    compare(program, [x, w], outputs, {"n": 130}, "float32")
+
+
+# ------------------------------------------------------------------ the cost model
+def problem(m: int | None, n: int | None, k: int | None, layouts: str) -> Problem:
+    lhs = Operand(True, k, 1) if layouts[0] == "n" else Operand(True, 1, m)
+    rhs = Operand(True, 1, n) if layouts[1] == "n" else Operand(True, k, 1)
+    return Problem("f32", m, n, k, lhs, rhs, 64)
+
+
+CHOICES = [
+    ("a large product", (1000, 1000, 1000, "nn"), ("tile", False, "")),
+    ("rows that collide", (1024, 1024, 1024, "nn"), ("tile", False, "copy")),
+    ("a transposed right operand", (512, 512, 512, "nt"), ("tile", False, "transpose")),
+    ("a few rows times a transposed matrix", (8, 512, 2048, "nt"), ("dot", False, "")),
+    ("a matrix times a vector", (1024, 1, 1024, "nn"), ("dot", False, "")),
+    ("a transposed matrix times a vector", (1024, 1, 1024, "tn"), ("tile", True, "")),
+    ("a vector times a matrix", (1, 1024, 1024, "nn"), ("tile", False, "")),
+    ("a vector times a transposed matrix", (1, 1024, 1024, "nt"), ("dot", False, "")),
+    ("a matrix times a few columns", (1024, 4, 1024, "nn"), ("dot", False, "gather")),
+]
+
+
+@pytest.mark.parametrize(("size", "expected"), [c[1:] for c in CHOICES], ids=[c[0] for c in CHOICES])
+def test_what_is_chosen(size: tuple[int, int, int, str], expected: tuple[str, bool, str]) -> None:
+    best = choice.choose(problem(*size)).best
+    assert (best.form, best.swapped, best.packing) == expected
+
+
+def test_tiles_fit_the_registers_and_candidates_are_ranked() -> None:
+    for width, registers in choice.REGISTERS.items():
+        found = Problem("f32", 60, 60, 60, Operand(True, 60, 1), Operand(True, 1, 60), width)
+        for candidate in choice.tiles(found, swapped=False):
+            vectors = candidate.cols // candidate.lanes
+            assert candidate.rows * vectors + 1 <= registers
+        ranking = [c.cycles for c in choice.choose(found).candidates]
+        assert ranking == sorted(ranking)
+
+
+def test_small_products_stay_whole_and_large_ones_are_cut() -> None:
+    for size, least, most in (((64, 64, 64), 1, 1), ((512, 512, 512), 8, 32), ((128, 512, 784), 4, 32)):
+        asked = problem(*size, "nn")
+        best = choice.choose(asked).best
+        cut = choice.blocks(asked, best, 1)
+        assert cut.rows % best.rows == 0 and cut.cols % best.cols == 0
+        count = -(-size[0] // cut.rows) * -(-size[1] // cut.cols)
+        assert least <= count <= most
+
+
+def test_the_choice_can_be_inspected() -> None:
+    x, w = gx.placeholder("x", ("n", 64)), gx.placeholder("w", (64, 32))
+    program = gx.compile([x, w], x @ w)
+    (kernel,) = program.kernels
+    assert kernel.choice is not None
+    assert str(kernel.choice.best).startswith("tile ")
+    assert str(kernel.choice.best) in str(program)
+    assert all(f"# {line}" in kernel.source for line in kernel.choice.lines())
+    assert "cycles" in kernel.source
