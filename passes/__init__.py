@@ -11,6 +11,7 @@ from graphc.pipeline import Repeat, Step
 from .canonicalize import Canonicalize
 from .cse import MergeEqual
 from .expand import ExpandComposites
+from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .fuse import Fuse
 from .join_windows import JoinWindows
@@ -28,6 +29,7 @@ __all__ = [
     "PIPELINES",
     "Canonicalize",
     "ExpandComposites",
+    "FoldBatchNorm",
     "FoldConstants",
     "Fuse",
     "JoinWindows",
@@ -76,6 +78,8 @@ FULL: tuple[Step, ...] = (
             MergeEqual(),
         )
     ),
+    # While batch norm is still a single node; what it makes of constants is folded below.
+    FoldBatchNorm(),
     # After it no rule may bring a composite back: stabilize stays outside the next group.
     ExpandComposites(),
     # Sums first: they join what siblings then need as well.  Both on merged operands.

@@ -11,11 +11,12 @@ from graphc.costs import Estimate, copied, elements, extent, launched, multiplie
 from graphc.dims import Shape
 from graphc.errors import Where
 from graphc.ir import Graph, Node
-from graphc.lower.rules import Leaf, Map
+from graphc.lower.rules import Map
 from graphc.ops.op import REGISTRY
 from graphc.ops.slicing import slice_window
 from graphc.pipeline import decline, record
 from graphc.rewriting.rebuild import Replacement, replace_nodes
+from graphc.rewriting.weights import from_weights
 from graphc.tensor import Tensor
 
 from .join_windows import Series, find_series, find_window, joining_cost
@@ -47,15 +48,23 @@ class MergeSiblingMatmuls:
         """Return the graph with sibling products merged."""
         # What has been merged on one side may have a sibling on the other; each round leaves fewer products.
         while True:
-            merged = _merge_lefts(_merge_rights(graph))
+            declined: Declined = []
+            merged = _merge_lefts(_merge_rights(graph, declined), declined)
             if merged is graph:
-                return graph
+                break
             graph = merged
+        for line in declined:
+            decline(*line)
+        return graph
+
+
+# Rule, line and estimate of what a round left alone.
+Declined = list[tuple[str, Where, str]]
 
 
 # ------------------------------------------------------- one left operand, several right ones
-def _merge_rights(graph: Graph) -> Graph:
-    weights = _from_weights(graph)
+def _merge_rights(graph: Graph, declined: Declined) -> Graph:
+    weights = from_weights(graph)
     groups: dict[Hashable, list[Node]] = {}
     for node in graph.nodes:
         if node.op.name == "matmul" and node.inputs[1] in weights and node.inputs[1].type.ndim == 2:
@@ -67,19 +76,14 @@ def _merge_rights(graph: Graph) -> Graph:
         sharing[_rights(group)] = sharing.get(_rights(group), 0) + 1
     found: dict[Node, Replacement] = {}
     for group in siblings:
-        if _wider_pays(graph, group, sharing[_rights(group)]):
+        estimate = _wider_estimate(graph, group, sharing[_rights(group)])
+        note = WIDER, group[0].where, f"{len(group)} products, {estimate}"
+        if estimate.pays:
+            record(*note)
             found.update(_wider(group))
+        else:
+            declined.append(note)
     return replace_nodes(graph, found) if found else graph
-
-
-def _from_weights(graph: Graph) -> set[Node]:
-    """Return what depends on variables and constants alone: no product in it waits for an input."""
-    found: set[Node] = set()
-    for node in graph.nodes:
-        leaf = isinstance(node.op.lowering, Leaf)
-        if node.op.name != "placeholder" and (leaf or all(i in found for i in node.inputs)):
-            found.add(node)
-    return found
 
 
 def _distinct(group: Sequence[Node]) -> list[Node]:
@@ -91,7 +95,7 @@ def _rights(group: Sequence[Node]) -> tuple[Node, ...]:
     return tuple(p.inputs[1] for p in group)
 
 
-def _wider_pays(graph: Graph, group: Sequence[Node], sharing: int) -> bool:
+def _wider_estimate(graph: Graph, group: Sequence[Node], sharing: int) -> Estimate:
     first = group[0]
     rows = elements(first.type.shape[:-1])
     inner = extent(first.inputs[0].type.shape[inner_axis(first, 0)])
@@ -100,13 +104,10 @@ def _wider_pays(graph: Graph, group: Sequence[Node], sharing: int) -> bool:
     join = joining_cost(_rights(group), _outer_axis(first))
     # What stays elementwise in one part alone was an epilogue of its product, and becomes a kernel.
     unfused = 0.0 if _meet(graph, group) else sum(copied(p.type) for p in group)
-    estimate = Estimate(
+    return Estimate(
         saved=launched(len(group) - 1) + apart - multiplied(rows, sum(widths), inner),
         spent=(join + launched(join > 0)) / sharing + unfused,
     )
-    note = f"{len(group)} products, {estimate}"
-    (record if estimate.pays else decline)(WIDER, first.where, note)
-    return estimate.pays
 
 
 def _outer_axis(product: Node) -> int:
@@ -152,17 +153,17 @@ def _widened(images: Sequence[Tensor], product: Node) -> Tensor:
 
 
 # ------------------------------------------------------- one right operand, several left ones
-def _merge_lefts(graph: Graph) -> Graph:
+def _merge_lefts(graph: Graph, declined: Declined) -> Graph:
     waits: dict[Node, tuple[Node, ...]] = {}
     order: Sequence[Node] = graph.nodes
     found: dict[Node, Replacement] = {}
     for group in _lefts(graph):
         if not _taller_estimate(group).pays:
-            _note(decline, group)
+            declined.append(_note(group))
             continue
         merged = [level for level in _levels(order, waits, group) if len(level) > 1]
         for level in (m for m in merged if _taller_estimate(m).pays):
-            _note(record, level)
+            record(*_note(level))
             found.update(_taller(level))
             # From now on each of them waits for the operands of all.
             waits.update(dict.fromkeys(level, tuple(p.inputs[0] for p in level)))
@@ -240,8 +241,8 @@ def _taller_estimate(group: Sequence[Node]) -> Estimate:
     )
 
 
-def _note(report: Callable[[str, Where, str], None], group: Sequence[Node]) -> None:
-    report(TALLER, group[0].where, f"{len(group)} products, {_taller_estimate(group)}")
+def _note(group: Sequence[Node]) -> tuple[str, Where, str]:
+    return TALLER, group[0].where, f"{len(group)} products, {_taller_estimate(group)}"
 
 
 def _hoistable(lefts: Sequence[Node]) -> Series | None:
