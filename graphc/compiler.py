@@ -12,9 +12,10 @@ from graphc.codegen.loops import KernelText
 from graphc.ir import Graph, Node
 from graphc.leaves import checked_name
 from graphc.lower.contraction import ContractionRegion
+from graphc.lower.origins import Origin, move_origins
 from graphc.lower.region import Region, frame_of, lower_region, walk
 from graphc.lower.rules import Callback, Leaf, Loop, LoopSite
-from graphc.lower.steps import Step, Storage, lower_graph, storage_of
+from graphc.lower.steps import Part, Step, Storage, lower_graph, storage_of
 from graphc.memory import Assignment, assign
 from graphc.ops.fused import copy_of
 from graphc.passes import Optimize, steps_for
@@ -94,7 +95,8 @@ def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
     graph = materialize(stages[-1].graph)
     steps = lower_graph(graph)
     assignment = assign(graph, steps, frozenset(s.node for s in steps if may_fail(s)))
-    texts = [generate(step, assignment) for step in assignment.order]
+    generated = [generate(step, assignment) for step in assignment.order]
+    texts = [text for text, _ in generated]
     commits = [_commit(variable, storage) for variable, storage in assignment.committed]
     kernels = [
         Kernel(_name(step), step.members, tuple(step.writes), text, _source(_name(step), text))
@@ -104,8 +106,9 @@ def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
         Kernel("commit", (variable,), (variable,), text, _source("commit", text))
         for text, (variable, _) in zip((t for t, _ in commits), assignment.committed, strict=True)
     ]
-    bindings: list[tuple[Step | None, Mapping[object, Storage]]] = [
-        (step, _bindings(step)) for step in assignment.order
+    bindings: list[tuple[Step | None, Mapping[object, Storage | Part]]] = [
+        (step, _bindings(step, origins))
+        for step, (_, origins) in zip(assignment.order, generated, strict=True)
     ]
     bindings += [(None, bound) for _, bound in commits]
     return Program(name, graph, tuple(stages), kernels, bindings, assignment, rebuild)
@@ -157,26 +160,33 @@ def _loop_may_fail(step: Step, rule: Loop) -> bool:
     return bool(asked)
 
 
-def generate(step: Step, assignment: Assignment) -> KernelText | None:
-    """Write the kernel of a step; None for a callback."""
+Origins = Mapping[Node, Origin]
+
+
+def generate(step: Step, assignment: Assignment) -> tuple[KernelText | None, Origins]:
+    """Write the kernel of a step, None for a callback; and say which operands begin elsewhere."""
     aliases = assignment.aliases(step)
-    if isinstance(step.body, Region):
-        return regions.generate(step.body, aliases)
-    if isinstance(step.body, ContractionRegion):
-        return contraction.generate(step.body, aliases, features.vector_bytes())
-    if isinstance(step.body, Loop):
-        return handwritten.generate(step, step.body)
-    return None
+    body = step.body
+    if isinstance(body, Region):
+        body, origins = move_origins(body, {*aliases, *aliases.values()})
+        return regions.generate(body, aliases), origins
+    if isinstance(body, ContractionRegion):
+        body, origins = move_origins(body, {*aliases, *aliases.values()})
+        return contraction.generate(body, aliases, features.vector_bytes()), origins
+    if isinstance(body, Loop):
+        return handwritten.generate(step, body), {}
+    return None, {}
 
 
 def _source(name: str, text: KernelText | None) -> KernelSource | None:
     return None if text is None else KernelSource(name, text.params, text.code)
 
 
-def _bindings(step: Step) -> dict[object, Storage]:
-    """Return the storage of every pointer handle of a step."""
-    bound: dict[object, Storage] = {("out", node): storage for node, storage in step.writes.items()}
+def _bindings(step: Step, origins: Origins) -> dict[object, Storage | Part]:
+    """Return the memory of every pointer handle of a step."""
+    bound: dict[object, Storage | Part] = {("out", node): storage for node, storage in step.writes.items()}
     bound.update((node, storage) for node, storage in step.reads.items())
+    bound.update((node, Part(step.reads[o.operand], o.offset)) for node, o in origins.items())
     return bound
 
 

@@ -19,7 +19,7 @@ from graphc.errors import ArgumentError, GraphcError, PassError, Where, caller
 from graphc.ir import Graph, Node, verify
 from graphc.lower.rules import Alias, Item, Leaf
 
-__all__ = ["Pass", "Pipeline", "Repeat", "Rewrite", "Stage", "kernel_count", "pass_name", "record"]
+__all__ = ["Pass", "Pipeline", "Repeat", "Rewrite", "Stage", "decline", "kernel_count", "pass_name", "record"]
 
 
 class Pass(Protocol):
@@ -51,10 +51,14 @@ Step = Pass | Repeat
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One application of a rule: its name, and the user's line it changed."""
+    """One application of a rule: its name, the user's line it changed, and what it was expected to gain."""
 
     rule: str
     where: Where
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rule}  {self.where}" + (f": {self.note}" if self.note else "")
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Stage:
         Counts before it.
     rewrites : tuple of Rewrite
         Every application of a rule, in order.
+    declined : tuple of Rewrite
+        What could have been rewritten but was not expected to pay, with the reason.
     """
 
     name: str
@@ -85,6 +91,7 @@ class Stage:
     nodes_before: int
     kernels_before: int
     rewrites: tuple[Rewrite, ...] = field(default=(), repr=False)
+    declined: tuple[Rewrite, ...] = field(default=(), repr=False)
 
     @property
     def changed(self) -> bool:
@@ -101,17 +108,37 @@ class Stage:
             f"{self.name}: {self.nodes_before} -> {self.nodes} nodes, "
             f"{self.kernels_before} -> {self.kernels} kernels, {self.seconds * 1e3:.1f} ms"
         )
-        return "\n".join([title, *(f"  {count:4d} x {rule}" for rule, count in self.counts().items())])
+        lines = [title, *(f"  {count:4d} x {rule}" for rule, count in self.counts().items())]
+        lines += [
+            f"       {count:4d} x {r}" for r, count in Counter(r for r in self.rewrites if r.note).items()
+        ]
+        lines += [f"   not {count:4d} x {r}" for r, count in Counter(self.declined).items()]
+        return "\n".join(lines)
 
 
-_log: ContextVar[list[Rewrite] | None] = ContextVar("graphc_rewrites", default=None)
+@dataclass
+class _Log:
+    """What a pass reports while it runs."""
+
+    rewrites: list[Rewrite] = field(default_factory=list)
+    declined: list[Rewrite] = field(default_factory=list)
 
 
-def record(rule: str, where: Where) -> None:
-    """Report, from inside a pass, one application of a rule to the line it changed."""
+_log: ContextVar[_Log | None] = ContextVar("graphc_rewrites", default=None)
+
+
+def record(rule: str, where: Where, note: object = "") -> None:
+    """Report, from inside a pass, one application of a rule to the line it changed, and why it pays."""
     log = _log.get()
     if log is not None:
-        log.append(Rewrite(rule, where))
+        log.rewrites.append(Rewrite(rule, where, str(note)))
+
+
+def decline(rule: str, where: Where, note: object) -> None:
+    """Report, from inside a pass, that a rule would apply to a line, and why it was left alone."""
+    log = _log.get()
+    if log is not None:
+        log.declined.append(Rewrite(rule, where, str(note)))
 
 
 def kernel_count(graph: Graph) -> int:
@@ -210,7 +237,7 @@ class _Run:
     def _apply(self, step: Pass, name: str, quiet: bool = False) -> bool:
         """Run one pass; returns whether it changed the graph.  A quiet one that did not leaves no stage."""
         before = self.stages[-1]
-        log: list[Rewrite] = []
+        log = _Log()
         token = _log.set(log)
         start = time.perf_counter()
         try:
@@ -225,7 +252,8 @@ class _Run:
             self._verify(name, before.graph, graph)
         if changed or not quiet:
             counts = (len(graph.nodes), kernel_count(graph), before.nodes, before.kernels)
-            self.stages.append(Stage(name, graph, seconds, *counts, tuple(log)))
+            logged = tuple(log.rewrites), tuple(log.declined)
+            self.stages.append(Stage(name, graph, seconds, *counts, *logged))
         return changed
 
     def _verify(self, name: str, before: Graph, after: object) -> None:

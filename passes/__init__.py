@@ -11,11 +11,16 @@ from graphc.pipeline import Repeat, Step
 from .canonicalize import Canonicalize
 from .cse import MergeEqual
 from .expand import ExpandComposites
+from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .fuse import Fuse
+from .join_windows import JoinWindows
+from .merge_matmuls import MergeSiblingMatmuls
 from .prune import Prune
 from .simplify import Simplify
 from .stabilize import Stabilize
+from .store_transposes import StoreTransposes
+from .sum_matmuls import SumMatmuls
 
 __all__ = [
     "FAST",
@@ -24,12 +29,17 @@ __all__ = [
     "PIPELINES",
     "Canonicalize",
     "ExpandComposites",
+    "FoldBatchNorm",
     "FoldConstants",
     "Fuse",
+    "JoinWindows",
     "MergeEqual",
+    "MergeSiblingMatmuls",
     "Prune",
     "Simplify",
     "Stabilize",
+    "StoreTransposes",
+    "SumMatmuls",
     "steps_for",
 ]
 
@@ -68,10 +78,19 @@ FULL: tuple[Step, ...] = (
             MergeEqual(),
         )
     ),
+    # While batch norm is still a single node; what it makes of constants is folded below.
+    FoldBatchNorm(),
     # After it no rule may bring a composite back: stabilize stays outside the next group.
     ExpandComposites(),
+    # Sums first: they join what siblings then need as well.  Both on merged operands.
+    SumMatmuls(),
+    MergeSiblingMatmuls(),
+    # What the two have put side by side may have been parts of one tensor.
+    JoinWindows(),
     # Expansions leave shapes and constants in any order; two rounds settle most graphs.
     Repeat((Canonicalize(), FoldConstants(), Simplify(), MergeEqual())),
+    # After all that merges products, which may leave one reader.
+    StoreTransposes(),
     # Before fusing, so that dead readers do not force values out of kernels.
     Prune(),
     # Last: it hides single ops inside kernels, where no other rule looks.

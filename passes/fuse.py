@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from graphc import dims
 from graphc.dims import Shape
 from graphc.ir import Attrs, Graph, Node
 from graphc.leaves import PLACEHOLDER
@@ -45,6 +46,9 @@ class Fuse:
         """Return the graph with fused nodes, the same object if there is nothing to fuse."""
         return _Fusion(self, graph).run()
 
+
+# Kernels compute what elements share at least once per so many of them.
+_STRIP = 16
 
 # Lowerings whose loops we can merge.
 _KINDS = (Map, AxisReduce, Contract)
@@ -303,7 +307,10 @@ class _Fusion:
             axes = {a for a in merged.result_axes(node) if a is not None}
             missing = [a for a in full if a not in axes and a not in merged.reduced]
             repeated = any(m < a for m in missing for a in axes)
-            if repeated and node.op.cost > self.options.recompute:
+            # Computed once for a run of elements behind its own axes: a channel's scale for its pixels.
+            run = dims.product(tuple(merged.space[m] for m in missing if m > max(axes, default=-1)))
+            shared = min(max(dims.lower_bound(run) or 1, 1), _STRIP)
+            if repeated and node.op.cost > self.options.recompute * shared:
                 return False
         return True
 

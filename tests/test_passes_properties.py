@@ -10,10 +10,14 @@ from graphc.passes import (
     Canonicalize,
     ExpandComposites,
     FoldConstants,
+    JoinWindows,
     MergeEqual,
+    MergeSiblingMatmuls,
     Prune,
     Simplify,
     Stabilize,
+    StoreTransposes,
+    SumMatmuls,
 )
 from graphc.passes import simplify as simplify_module
 from hypothesis import HealthCheck, given, settings
@@ -27,11 +31,13 @@ EXACT: tuple[Pass, ...] = (
     Canonicalize(),
     ExpandComposites(),
     FoldConstants(),
+    JoinWindows(),
     MergeEqual(),
     Prune(),
     Simplify(EXACT_RULES),
+    StoreTransposes(),
 )
-ALL: tuple[Pass, ...] = (*EXACT, Simplify(), Stabilize())
+ALL: tuple[Pass, ...] = (*EXACT, MergeSiblingMatmuls(), Simplify(), Stabilize(), SumMatmuls())
 
 _settings = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from graphc.dims import Dim
 from graphc.errors import PassError
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion, lower_contraction
@@ -44,6 +45,14 @@ class Storage:
 
     def __repr__(self) -> str:
         return f"<storage of {self.node.op.name}.{self.item} {self.node.type}>"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Memory that begins within a storage, so many elements behind its start."""
+
+    storage: Storage
+    offset: Dim
 
 
 Body = Region | ContractionRegion | Loop | Callback

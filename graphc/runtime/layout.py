@@ -8,7 +8,7 @@ variable or a temporary, what needs room in the arena and how long, what each la
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -18,11 +18,11 @@ from graphc.codegen.loops import SOLE, KernelText, Stage
 from graphc.dims import Dim
 from graphc.ir import Node
 from graphc.lower.rules import Leaf
-from graphc.lower.steps import Step, Storage
+from graphc.lower.steps import Part, Step, Storage
 from graphc.memory import Assignment, aligned, byte_size
 
 # A value or working memory, whose address is passed; a size or the code of a check; "status".
-Argument = Storage | Scratch | Dim | str
+Argument = Storage | Part | Scratch | Dim | str
 Kind = Literal["arena", "call", "leaf", "size", "status"]
 
 
@@ -48,7 +48,7 @@ class Launch:
 
 
 def arguments(
-    text: KernelText, bound: Mapping[object, Storage], codes: Mapping[Node, int], stage: int
+    text: KernelText, bound: Mapping[object, Storage | Part], codes: Mapping[Node, int], stage: int
 ) -> tuple[Argument, ...]:
     """Return what each parameter of a kernel is bound to: see `Argument`."""
     found: list[Argument] = []
@@ -86,11 +86,12 @@ class Word:
     """What one word of an args block holds.
 
     An arena key, the number of an input or output of the call, the address of a leaf, a
-    dimension, or the address of the status word.
+    dimension, or the address of the status word; addresses are so many bytes further on.
     """
 
     kind: Kind
     data: object
+    offset: Dim = 0
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,9 @@ class Layout:
     def _word(self, argument: Argument) -> Word:
         if isinstance(argument, str):
             return Word("status", argument)
+        if isinstance(argument, Part):
+            word = self._word(argument.storage)
+            return replace(word, offset=argument.offset * argument.storage.type.dtype.itemsize)
         if not isinstance(argument, (Storage, Scratch)):
             return Word("size", argument)
         lies = self._resolve(argument)
@@ -187,7 +191,8 @@ class Layout:
         step = launch.step
         # The copies that commit updates have no step: let them count as writing all they touch.
         written = None if step is None else {self._resolve(s) for s in step.writes.values()}
-        for handle in dict.fromkeys(a for a in launch.arguments if isinstance(a, (Storage, Scratch))):
+        whole = (a.storage if isinstance(a, Part) else a for a in launch.arguments)
+        for handle in dict.fromkeys(a for a in whole if isinstance(a, (Storage, Scratch))):
             lies = self._resolve(handle)
             writes = isinstance(lies, Scratch) or written is None or lies in written
             leaf = isinstance(lies, Storage) and isinstance(lies.node.op.lowering, Leaf)

@@ -55,6 +55,8 @@ class Plan:
         In order: the address of a step table, steps to be shared, or a `Launch` to call back.
     call_slots : list of (int, int)
         Positions that hold the address of an input or an output, and its number: inputs come first.
+    inner_slots : list of (int, int, int)
+        Positions that hold an address within one: its number, and how many bytes behind its start.
     outputs : list of (shape, dtype)
         What to allocate.
     extents : list of int
@@ -70,6 +72,7 @@ class Plan:
     words: ctypes.Array[ctypes.c_int64]
     segments: list[int | Job | Launch]
     call_slots: list[tuple[int, int]]
+    inner_slots: list[tuple[int, int, int]]
     outputs: list[tuple[tuple[int, ...], DType]]
     extents: list[int]
     arena_slots: list[tuple[int, int]]
@@ -99,6 +102,7 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -
         words,
         [part if isinstance(part, Launch) else _moved(part, base) for part in parts],
         writer.call_slots,
+        writer.inner_slots,
         [(n.type.concrete(sizes), n.type.dtype) for n in layout.outputs],
         [writer.evaluate(n.type.size) * n.type.dtype.itemsize for n in (*layout.inputs, *layout.outputs)],
         writer.arena_slots,
@@ -131,6 +135,7 @@ class _Writer:
         self.ends = {b.key: self.offsets[b.key] + b.size for b in blocks}
         self.words: list[int] = []
         self.call_slots: list[tuple[int, int]] = []
+        self.inner_slots: list[tuple[int, int, int]] = []
         self.arena_slots: list[tuple[int, int]] = []
         # Words that hold the address of another word: its position.
         self.own_slots: list[tuple[int, int]] = []
@@ -191,15 +196,19 @@ class _Writer:
     def word(self, word: Word, slot: int) -> int:
         """Return what a word holds, as far as it is known before the call."""
         data: Any = word.data
+        offset = self.evaluate(word.offset)
         if word.kind == "arena":
-            self.arena_slots.append((slot, self.offsets[data]))
+            self.arena_slots.append((slot, self.offsets[data] + offset))
+            return 0
+        if word.kind == "call" and offset:
+            self.inner_slots.append((slot, data, offset))
             return 0
         if word.kind == "call":
             self.call_slots.append((slot, data))
             return 0
         if word.kind == "size":
             return self.evaluate(data)
-        return self.status if word.kind == "status" else int(data)
+        return self.status if word.kind == "status" else int(data) + offset
 
     def task(self, i: int, args: int) -> Task:
         """Describe a launch for the scheduler."""

@@ -19,7 +19,7 @@ from graphc.codegen.loops import KernelText
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
-from graphc.lower.steps import Step, Storage, storage_of
+from graphc.lower.steps import Part, Step, Storage, storage_of
 from graphc.memory import Assignment
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
@@ -126,7 +126,7 @@ if hasattr(os, "register_at_fork"):
         before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
     )
 
-Bindings = Sequence[tuple[Step | None, Mapping[object, Storage]]]
+Bindings = Sequence[tuple[Step | None, Mapping[object, Storage | Part]]]
 
 
 class Program:
@@ -269,6 +269,8 @@ class Program:
         words = plan.words
         for slot, k in plan.call_slots:
             words[slot] = addresses[k]
+        for slot, k, offset in plan.inner_slots:
+            words[slot] = addresses[k] + offset
         for segment in plan.segments:
             if type(segment) is int:
                 self._run(segment)
