@@ -118,12 +118,15 @@ class Panels(Loops):
         origin = f"addr({name}, {at} + {j} * {step} + {q})"
         emitter.line(f"{block}({origin}, {step}, addr({panel}, {q} * {cols} + {j}), {cols})")
         self.close(2)
-        for low, high in (("0", whole_j), (whole_j, self.strip_width)):
-            begin = whole_q if low == "0" else "0"
-            emitter.open(f"for {j} in range({low}, {high}):")
-            emitter.open(f"for {q} in range({begin}, {count}):")
-            emitter.line(f"{panel}[{q} * {cols} + {j}] = {name}[{at} + {j} * {step} + {q}]")
-            self.close(2)
+        # The last steps of all columns, then the last columns: loops as long as possible inside.
+        emitter.open(f"for {q} in range({whole_q}, {count}):")
+        emitter.open(f"for {j} in range({self.strip_width}):")
+        emitter.line(f"{panel}[{q} * {cols} + {j}] = {name}[{at} + {j} * {step} + {q}]")
+        self.close(2)
+        emitter.open(f"for {j} in range({whole_j}, {self.strip_width}):")
+        emitter.open(f"for {q} in range({whole_q}):")
+        emitter.line(f"{panel}[{q} * {cols} + {j}] = {name}[{at} + {j} * {step} + {q}]")
+        self.close(2)
 
     def across(self, panel: str, source: tuple[str, str], steps: tuple[str, str], count: str) -> None:
         """Pack columns one behind the other, each along `count` inner steps, for dot tiles."""
