@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from graphc.errors import KernelError
+from graphc.frontend import library
 from graphc.runtime import features, kernels, linker, object_cache, runner
 from graphc.runtime.kernel_source import KernelSource
 
@@ -112,8 +113,7 @@ def test_every_pointer_dtype_copies(dtype):
         ("addr(x, i)[0]", lambda x: x),
         ("x[i] if x[i] > f32(0.0) else f32(7.0)", lambda x: np.where(x > 0, x, np.float32(7))),
         ("f32(not (x[i] > f32(0.0) and i > 3))", lambda x: ~((x > 0) & (np.arange(x.size) > 3))),
-        ("f32(int(x[i]) // 2 + i % 3)", lambda x: x.astype(np.int64) // 2 + np.arange(x.size) % 3),
-        ("math.lgamma(f64(i + 1))", lambda x: np.cumsum(np.log(np.maximum(np.arange(x.size), 1)))),
+        ("f32(i64(x[i]) // 2 + i % 3)", lambda x: x.astype(np.int64) // 2 + np.arange(x.size) % 3),
     ],
 )
 def test_kernel_language(expression, meaning):
@@ -159,7 +159,7 @@ def kernel(x, out, n, block, blocks, worker):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads ELF objects")
 @pytest.mark.parametrize(
-    "expression", ["x[i]", "x[i] // f32(2.0)", "x[i] % f32(3.0)", "f32(i // (i - 3))", "f32(0.0)"]
+    "expression", ["x[i]", "floor(x[i])", "x[i] % f32(3.0)", "f32(i // (i - 3))", "f32(0.0)"]
 )
 def test_objects_need_nothing_but_libc(expression):
     content = kernels.object_code(unary(expression)).object_code
@@ -195,7 +195,7 @@ def test_a_different_cpu_or_version_is_a_different_kernel():
         ((), "def kernel(block, blocks, worker):\n    unheard_of(1)\n", "unknown name 'unheard_of'"),
         ((), "def other(block, blocks, worker):\n    pass\n", "does not define kernel"),
         ((("x", "int64"),), "def kernel(y, block, blocks, worker):\n    pass\n", "expected \\('x'"),
-        ((), "def kernel(block, blocks, worker):\n    return +\n", "is not Python"),
+        ((), "def kernel(block, blocks, worker):\n    return +\n", "it is not Python"),
         ((("x", "int64"),), "def kernel(x, block, blocks, worker):\n    x[0] = 1\n", "does not compile"),
     ],
 )
@@ -211,10 +211,7 @@ def test_defective_headers_are_refused():
         KernelSource("a b", (), "")
 
 
-def test_device_functions_call_each_other(monkeypatch):
-    import types
-
-    library = types.ModuleType("graphc.codegen.devicelib")
+def test_device_functions_call_each_other(monkeypatch, tmp_path):
     text = """
 HALF, ONES = 0.5, (1.0, 1.0)
 def inner(x, a):
@@ -223,8 +220,9 @@ def outer(x):
     y = inner(x, f32(2.0)) if x > f32(0.0) else x
     return inner(y, fma_f32(x, x, f32(1.0))) + f32(floor(y))
 """
-    exec(text, library.__dict__)
-    monkeypatch.setitem(sys.modules, "graphc.codegen.devicelib", library)
+    (tmp_path / "own_device_functions.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(library, "DEVICE_MODULES", ("own_device_functions",))
     x = np.linspace(-2, 2, 101).astype(np.float32)
     y = np.where(x > 0, x * 2 + np.float32(0.5), x)
     np.testing.assert_allclose(
@@ -328,16 +326,15 @@ def test_fork_during_a_compilation_in_another_thread():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_the_first_compilation_loads_little_of_numba(tmp_path):
+def test_compiling_needs_nothing_but_llvmlite(tmp_path):
     script = (
         "import sys\n"
         "from graphc.runtime import kernels, object_cache\n"
         "from graphc.runtime.kernel_source import KernelSource\n"
         f"object_cache.set_cache_dir({str(tmp_path / 'other')!r})\n"
-        "code = 'def kernel(x, block, blocks, worker):\\n    x[0] = min(x[1], x[2])\\n'\n"
+        "code = 'def kernel(x, block, blocks, worker):\\n    x[0] = min(x[1], exp_f32(x[2]))\\n'\n"
         "kernels.load_kernels([KernelSource('k', (('x', 'float32*'),), code)])\n"
-        "assert 'numba' in sys.modules\n"
-        "assert 'scipy.linalg' not in sys.modules\n"
+        "assert not {'numba', 'networkx'} & set(sys.modules)\n"
     )
     root = Path(__file__).resolve().parent.parent
     subprocess.run([sys.executable, "-c", script], check=True, cwd=root, timeout=120)

@@ -7,17 +7,16 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import mpmath
-import numba
 import numpy as np
 import pytest
-from llvmlite import binding, ir
-from numba.extending import intrinsic
+from llvmlite import binding
 
 from graphc.codegen import device, mathlib
+from graphc.runtime import kernels, runner
+from graphc.runtime.kernel_source import TRAILING, KernelSource
 
 inf, nan, pi = np.inf, np.nan, np.pi
 # nextafter is exact or wrong: a bound in ulps says nothing about it (see test_ops_elementwise).
@@ -25,76 +24,19 @@ NAMES = [name for name in mathlib.__all__ if not name.startswith("nextafter")]
 F32_NAMES = [name for name in NAMES if name.endswith("_f32")]
 F64_NAMES = [name for name in NAMES if name.endswith("_f64")]
 MAX_ULP = 2
-NUMBA_TYPE: dict[str, Any] = {
-    "f32": numba.float32,
-    "f64": numba.float64,
-    "i32": numba.int32,
-    "i64": numba.int64,
-}
-LLVM_TYPE = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "i64": ir.IntType(64)}
-LOOP_FLAGS = {"contract", "reassoc", "nsz", "arcp", "afn"}  # what generated kernels are compiled with
+LOOP = """
+def kernel({pointers}, out, n, {share}):
+    for i in range(n):
+        out[i] = {value}
+"""
 
 
-# --- a small compiler for the library -------------------------------------------------------------------
-
-
-def bit_cast(source: str, target: str) -> Any:
-    def define(typing_context: Any, value: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], LLVM_TYPE[target])
-
-        return NUMBA_TYPE[target](NUMBA_TYPE[source]), emit
-
-    return intrinsic(define)
-
-
-def llvm_intrinsic(name: str, kind: str, arity: int) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind_of = LLVM_TYPE[kind]
-        function = builder.module.declare_intrinsic(
-            f"llvm.{name}", [kind_of], ir.FunctionType(kind_of, [kind_of] * arity)
-        )
-        return builder.call(function, args)
-
-    def one(typing_context: Any, a: Any) -> Any:
-        return NUMBA_TYPE[kind](NUMBA_TYPE[kind]), emit
-
-    def two(typing_context: Any, a: Any, b: Any) -> Any:
-        return NUMBA_TYPE[kind](*[NUMBA_TYPE[kind]] * 2), emit
-
-    def three(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-        return NUMBA_TYPE[kind](*[NUMBA_TYPE[kind]] * 3), emit
-
-    return intrinsic({1: one, 2: two, 3: three}[arity])
-
-
-@cache
-def device_object(name: str) -> Any:
-    """Return what replaces one name of `graphc.codegen.device`: a type, a bit cast or an LLVM intrinsic."""
-    value = getattr(device, name)
-    if not isinstance(value, FunctionType):
-        return value
-    source, _, target = name.partition("_as_")
-    if target:
-        return bit_cast(source, target)
-    operation, kind = name.rsplit("_", 1)
-    return llvm_intrinsic(operation, kind, len(inspect.signature(value).parameters))
-
-
-@cache
-def compiled(function: FunctionType) -> Any:
-    """Return a library function for Numba, with everything it calls compiled the same way."""
-    names: dict[str, Any] = {"__builtins__": __builtins__, "__name__": function.__module__}
-    for name in function.__code__.co_names:
-        value = function.__globals__.get(name)
-        if name in device.__all__:
-            names[name] = device_object(name)
-        elif isinstance(value, FunctionType):
-            names[name] = compiled(value)
-        elif value is not None:
-            names[name] = value
-    clone = FunctionType(function.__code__, names, function.__name__)
-    return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(clone)
+def loop(kind: str, operands: int, value: str) -> KernelSource:
+    """Return the kernel ``out[i] = value`` over one array or two, x and y."""
+    names = ("x", "y")[:operands]
+    code = LOOP.format(pointers=", ".join(names), share=", ".join(TRAILING), value=value)
+    pointer = "float32*" if kind == "f32" else "float64*"
+    return KernelSource("loop", (*((name, pointer) for name in (*names, "out")), ("n", "int64")), code)
 
 
 def arity(name: str) -> int:
@@ -105,28 +47,21 @@ def dtype_of(name: str) -> type[Any]:
     return np.float32 if name.endswith("f32") else np.float64
 
 
-@cache
-def loop_over(name: str) -> Any:
-    """Return the compiled loop out[i] = f(x[i]) or f(x[i], y[i])."""
-    f = compiled(getattr(mathlib, name))
-    array = numba.types.Array(NUMBA_TYPE[name[-3:]], 1, "C")
-
-    def unary(x: Any, out: Any) -> None:
-        for i in range(out.size):
-            out[i] = f(x[i])
-
-    def binary(x: Any, y: Any, out: Any) -> None:
-        for i in range(out.size):
-            out[i] = f(x[i], y[i])
-
-    signature = numba.void(*[array] * (arity(name) + 1))
-    return numba.njit(signature, error_model="numpy", fastmath=LOOP_FLAGS)({1: unary, 2: binary}[arity(name)])
+def loop_over(name: str) -> KernelSource:
+    """Return the loop out[i] = f(x[i]) or f(x[i], y[i])."""
+    operands = ("x[i]", "y[i]")[: arity(name)]
+    return loop(name[-3:], arity(name), f"{name}({', '.join(operands)})")
 
 
 def apply(name: str, *args: Any) -> Any:
     out = np.empty_like(args[0])
-    loop_over(name)(*args, out)
-    return out
+    (kernel,) = kernels.load_kernels([loop_over(name)])
+    operands = [np.ascontiguousarray(x) for x in (*args, out)]
+    block = np.array([*(x.ctypes.data for x in operands), out.size], np.int64)
+    status = np.zeros(1, np.int64)
+    table = np.array([1, status.ctypes.data, kernel.address, block.ctypes.data], np.int64)
+    assert runner.run(table.ctypes.data) == 1
+    return operands[-1]
 
 
 # --- references and errors ------------------------------------------------------------------------------
@@ -438,14 +373,7 @@ def widest_register(assembly: str) -> str:
 @cache
 def full_width() -> str:
     """Return the registers that the compiler takes on this host for the simplest loop."""
-
-    def double(x: Any, out: Any) -> None:
-        for i in range(out.size):
-            out[i] = x[i] + x[i]
-
-    array = numba.types.Array(numba.float32, 1, "C")
-    loop = numba.njit(numba.void(array, array), error_model="numpy")(double)
-    return widest_register(loop.inspect_asm(loop.signatures[0]))
+    return widest_register(kernels.asm(loop("f32", 1, "x[i] + x[i]")))
 
 
 @pytest.mark.skipif(
@@ -454,8 +382,7 @@ def full_width() -> str:
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_loop_uses_full_width_vectors(name: str) -> None:
-    loop = loop_over(name)
-    assembly = loop.inspect_asm(loop.signatures[0])
+    assembly = kernels.asm(loop_over(name))
     assert widest_register(assembly) == full_width()
     arithmetic = re.compile(rf"\b(v?(f?n?m?(add|sub)|mul|div)\w*p[sd]|f(mul|mla|add))\b.*{full_width()}")
     assert len(arithmetic.findall(assembly)) >= (1 if name.startswith("rsqrt") else 5)

@@ -14,13 +14,13 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from llvmlite import ir
-
-from graphc.codegen.tile_vectors import I64, Vectors
+from graphc.codegen.tile_vectors import Carried, Vectors
+from graphc.frontend.types import I64, Pointer
+from graphc.frontend.writer import Function
 
 _NAME = re.compile(r"dot_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)")
+_PARAMETERS = ("a", "a_row", "b", "b_col", "c", "c_row", "c_col", "k", "rows", "cols", "add")
 # Independent accumulators that hide the latency of a multiply-add.
 _INDEPENDENT = 8
 
@@ -40,176 +40,137 @@ class DotTile:
 
 
 @functools.cache
-def intrinsic(name: str) -> Any:
-    """Return the Numba intrinsic of a dot tile by its name, or None if it names none."""
+def function(name: str) -> Function | None:
+    """Return the dot tile of this name as a function of LLVM IR, or None if it names none.
+
+    Examples
+    --------
+    >>> function("dot_f32_1x1x8_full").symbol
+    'dot_f32_1x1x8_full'
+    """
     match = _NAME.fullmatch(name)
     if match is None:
         return None
     dtype, rows, cols, lanes, form = match.groups()
-    return _make(DotTile(dtype, int(rows), int(cols), int(lanes)), form == "edge")
+    return _Tile(DotTile(dtype, int(rows), int(cols), int(lanes)), form == "edge").write(name)
 
 
-def _make(tile: DotTile, edge: bool) -> Any:
-    # Deferred: a process with warm caches never imports Numba.
-    from numba.core import types
-    from numba.extending import intrinsic as numba_intrinsic
+class _Tile:
+    """Writes the function of one dot tile."""
 
-    pointer, integer = types.CPointer(types.float32 if tile.dtype == "f32" else types.float64), types.int64
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
-        _Writer(builder, tile, edge, arguments).write()
-        return context.get_dummy_value()
-
-    def operation(
-        typing_context: Any,
-        a: Any,
-        a_row: Any,
-        b: Any,
-        b_col: Any,
-        c: Any,
-        c_row: Any,
-        c_col: Any,
-        k: Any,
-        rows: Any,
-        cols: Any,
-        add: Any,
-    ) -> Any:
-        operands = (pointer, integer, pointer, integer, pointer, integer, integer)
-        return types.void(*operands, integer, integer, integer, integer), generate
-
-    return numba_intrinsic(operation)
-
-
-class _Writer:
-    """Emits the body of one dot tile at the builder's position."""
-
-    def __init__(self, builder: Any, tile: DotTile, edge: bool, arguments: list[Any]) -> None:
-        self.b = builder
+    def __init__(self, tile: DotTile, edge: bool) -> None:
+        self.v = Vectors(tile.dtype, tile.lanes)
+        self.w = self.v.w
         self.tile = tile
         self.edge = edge
-        self.vectors = Vectors(builder, tile.dtype, tile.lanes)
-        (self.a, self.a_row, self.bp, self.b_col, self.c, self.c_row, self.c_col) = arguments[:7]
-        (self.k, self.rows, self.cols, self.add) = arguments[7:]
 
-    def write(self) -> None:
-        b, tile = self.b, self.tile
-        rows = [b.gep(self.a, [b.mul(self.a_row, self._clamp(m, self.rows))]) for m in range(tile.rows)]
-        cols = [b.gep(self.bp, [b.mul(self.b_col, self._clamp(n, self.cols))]) for n in range(tile.cols)]
-        found = [self.vectors.total(s) for s in self._sums(rows, cols)]
+    def write(self, name: str) -> Function:
+        """Return the finished function."""
+        v, tile = self.v, self.tile
+        rows = [v.row("%a", "%a_row", self._clamp(m, "%rows")) for m in range(tile.rows)]
+        cols = [v.row("%b", "%b_col", self._clamp(n, "%cols")) for n in range(tile.cols)]
+        found = [v.total(s) for s in self._sums(rows, cols)]
         places = [(m, n) for m in range(tile.rows) for n in range(tile.cols)]
         for (m, n), value in zip(places, found, strict=True):
             self._put(m, n, value)
+        element = Pointer(v.scalar)
+        return v.function(name, dict.fromkeys(_PARAMETERS, I64) | dict.fromkeys("abc", element))
 
-    def _clamp(self, position: int, limit: Any) -> Any:
+    def _clamp(self, position: int, limit: str) -> int | str:
         """Return a position, or the last valid one: what is there is computed and thrown away."""
-        wanted = ir.Constant(I64, position)
-        if not self.edge or position == 0:
-            return wanted
-        last = self.b.sub(limit, ir.Constant(I64, 1))
-        return self.b.select(self.b.icmp_signed("<", wanted, limit), wanted, last)
+        return self.v.clamped(position, limit) if self.edge and position > 0 else position
 
     # -- the loops along k
-    def _sums(self, rows: list[Any], cols: list[Any]) -> list[Any]:
+    def _sums(self, rows: list[str], cols: list[str]) -> list[str]:
         """Return a vector of partial sums per element of the block."""
-        b, lanes = self.b, self.tile.lanes
+        w, lanes = self.w, self.tile.lanes
         count = self.tile.rows * self.tile.cols
         unroll = -(-_INDEPENDENT // count)
-        whole = b.and_(self.k, ir.Constant(I64, -lanes))
-        start = ir.Constant(I64, 0)
-        running = [self.vectors.zero] * count
+        whole = w.name(f"and i64 %k, {-lanes}")
+        start = "0"
+        running = ["zeroinitializer"] * count
         if unroll > 1:
-            many = ir.Constant(I64, unroll * lanes)
-            start = b.mul(b.sdiv(self.k, many), many)
-            running = self._loop(rows, cols, ir.Constant(I64, 0), start, [self.vectors.zero] * count * unroll)
-            running = [self._merged(running[i::count]) for i in range(count)]
+            many = unroll * lanes
+            start = w.name(f"mul i64 {w.name(f'sdiv i64 %k, {many}')}, {many}")
+            running = self._loop(rows, cols, "0", start, ["zeroinitializer"] * count * unroll)
+            running = [functools.reduce(self.v.add, running[i::count]) for i in range(count)]
         running = self._loop(rows, cols, start, whole, running)
         return self._rest(rows, cols, whole, running)
 
-    def _merged(self, parts: list[Any]) -> Any:
-        return functools.reduce(self.b.fadd, parts)
-
-    def _loop(self, rows: list[Any], cols: list[Any], start: Any, end: Any, initial: list[Any]) -> list[Any]:
+    def _loop(self, rows: list[str], cols: list[str], start: str, end: str, initial: list[str]) -> list[str]:
         """Add the products of whole vectors from `start` to `end`."""
-        b, lanes = self.b, self.tile.lanes
-        steps = len(initial) // (len(rows) * len(cols))
-        before = b.block
-        body, done = b.append_basic_block("dot_k"), b.append_basic_block("dot_done")
-        b.cbranch(b.icmp_signed("<", start, end), body, done)
-        b.position_at_end(body)
-        at = b.phi(I64)
-        at.add_incoming(start, before)
-        running = [b.phi(self.vectors.kind) for _ in initial]
-        after: list[Any] = []
-        for u in range(steps):
-            place = b.add(at, ir.Constant(I64, u * lanes))
-            part = running[u * len(initial) // steps : (u + 1) * len(initial) // steps]
+        v, w, lanes = self.v, self.w, self.tile.lanes
+        count = len(rows) * len(cols)
+        before = w.block
+        body, done = w.labels("dot_k", "dot_done")
+        v.branch(v.below(start, end), body, done)
+        w.start(body)
+        at = Carried(w, "i64", start, before)
+        running = [Carried(w, v.kind, first, before) for first in initial]
+        after: list[str] = []
+        for step, first in enumerate(range(0, len(initial), count)):
+            place = w.name(f"add i64 {at.name}, {step * lanes}")
+            part = [carried.name for carried in running[first : first + count]]
             after += self._step(rows, cols, functools.partial(self._load, place), part)
-        following = b.add(at, ir.Constant(I64, steps * lanes))
-        at.add_incoming(following, body)
-        for phi, value, first in zip(running, after, initial, strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(value, body)
-        b.cbranch(b.icmp_signed("<", following, end), body, done)
-        b.position_at_end(done)
-        return [self._join(first, before, value, body) for first, value in zip(initial, after, strict=True)]
+        following = w.name(f"add i64 {at.name}, {len(initial) // count * lanes}")
+        at.close(following, body)
+        for carried, value in zip(running, after, strict=True):
+            carried.close(value, body)
+        v.branch(v.below(following, end), body, done)
+        w.start(done)
+        return [v.join(first, before, value, body) for first, value in zip(initial, after, strict=True)]
 
-    def _load(self, place: Any, pointer: Any) -> Any:
-        return self.vectors.load(self.b.gep(pointer, [place]))
+    def _load(self, place: str, pointer: str) -> str:
+        return self.v.load(self.v.at(pointer, place))
 
-    def _rest(self, rows: list[Any], cols: list[Any], start: Any, running: list[Any]) -> list[Any]:
+    def _rest(self, rows: list[str], cols: list[str], start: str, running: list[str]) -> list[str]:
         """Add the products behind the last whole vector."""
-        b = self.b
-        before = b.block
-        body, done = b.append_basic_block("dot_rest"), b.append_basic_block("dot_end")
-        left = b.sub(self.k, start)
-        b.cbranch(b.icmp_signed(">", left, ir.Constant(I64, 0)), body, done)
-        b.position_at_end(body)
-        after = self._step(rows, cols, lambda p: self.vectors.load_first(b.gep(p, [start]), left), running)
-        b.branch(done)
-        b.position_at_end(done)
-        return [self._join(first, before, value, body) for first, value in zip(running, after, strict=True)]
+        v, w = self.v, self.w
+        before = w.block
+        body, done = w.labels("dot_rest", "dot_end")
+        left = w.name(f"sub i64 %k, {start}")
+        v.branch(v.below(0, left), body, done)
+        w.start(body)
+        mask = v.mask(left)
+        after = self._step(rows, cols, lambda p: v.load_where(mask, v.at(p, start)), running)
+        w.jump(done)
+        w.start(done)
+        return [v.join(first, before, value, body) for first, value in zip(running, after, strict=True)]
 
     def _step(
-        self, rows: list[Any], cols: list[Any], load: Callable[[Any], Any], running: list[Any]
-    ) -> list[Any]:
+        self, rows: list[str], cols: list[str], load: Callable[[str], str], running: list[str]
+    ) -> list[str]:
         right = [load(p) for p in cols]
         after = []
         for m, row in enumerate(rows):
             left = load(row)
             for n in range(len(cols)):
-                after.append(self.vectors.multiply_add(left, right[n], running[m * len(cols) + n]))
+                after.append(self.v.multiply_add(left, right[n], running[m * len(cols) + n]))
         return after
 
-    def _join(self, first: Any, first_block: Any, second: Any, second_block: Any) -> Any:
-        phi = self.b.phi(self.vectors.kind)
-        phi.add_incoming(first, first_block)
-        phi.add_incoming(second, second_block)
-        return phi
-
     # -- results
-    def _put(self, m: int, n: int, value: Any) -> None:
+    def _put(self, m: int, n: int, value: str) -> None:
+        v, w = self.v, self.w
         if not self.edge or (m, n) == (0, 0):
             self._store(m, n, value)
             return
-        inside = self.b.and_(
-            self.b.icmp_signed("<", ir.Constant(I64, m), self.rows),
-            self.b.icmp_signed("<", ir.Constant(I64, n), self.cols),
-        )
-        with self.b.if_then(inside):
-            self._store(m, n, value)
+        inside = w.name(f"and i1 {v.below(m, '%rows')}, {v.below(n, '%cols')}")
+        store, after = w.labels("dot_put", "dot_next")
+        v.branch(inside, store, after)
+        w.start(store)
+        self._store(m, n, value)
+        w.jump(after)
+        w.start(after)
 
-    def _store(self, m: int, n: int, value: Any) -> None:
-        b = self.b
-        down, right = b.mul(self.c_row, ir.Constant(I64, m)), b.mul(self.c_col, ir.Constant(I64, n))
-        place = b.gep(self.c, [b.add(down, right)])
-        adding = b.icmp_signed("!=", self.add, ir.Constant(I64, 0))
-        before = b.block
-        with b.if_then(adding):
-            loaded = b.load(place)
-            loaded.align = self.vectors.size
-            total = b.fadd(loaded, value)
-            inside = b.block
-        joined = b.phi(self.vectors.scalar)
-        joined.add_incoming(value, before)
-        joined.add_incoming(total, inside)
-        b.store(joined, place).align = self.vectors.size
+    def _store(self, m: int, n: int, value: str) -> None:
+        v, w = self.v, self.w
+        place = v.row(v.row("%c", "%c_row", m), "%c_col", n)
+        before = w.block
+        add, write = w.labels("dot_add", "dot_write")
+        v.branch(w.name("icmp ne i64 %add, 0"), add, write)
+        w.start(add)
+        total = w.name(f"fadd {v.scalar.llvm} {v.element(place)}, {value}")
+        w.jump(write)
+        w.start(write)
+        joined = w.name(f"phi {v.scalar.llvm} [ {value}, %{before} ], [ {total}, %{add} ]")
+        w.run(f"store {v.scalar.llvm} {joined}, ptr {place}, align {v.size}")

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
 
-from llvmlite import ir
+from graphc.codegen.tile_vectors import Vectors
+from graphc.frontend.types import I64, Pointer
+from graphc.frontend.writer import Function
 
-from graphc.codegen.tile_vectors import I64, Vectors
-
+_PARAMETERS = ("source", "source_row", "target", "target_row")
 _NAME = re.compile(r"transpose_(f32|f64)_(\d+)")
 
 
@@ -27,41 +27,31 @@ def name(dtype: str, lanes: int) -> str:
 
 
 @functools.cache
-def intrinsic(name: str) -> Any:
-    """Return the Numba intrinsic of a transposition by its name, or None if it names none."""
+def function(name: str) -> Function | None:
+    """Return the transposition of this name as a function of LLVM IR, or None if it names none.
+
+    Examples
+    --------
+    >>> [str(kind) for kind in function("transpose_f64_4").parameters]
+    ['f64*', 'i64', 'f64*', 'i64']
+    """
     match = _NAME.fullmatch(name)
-    return None if match is None else _make(match[1], int(match[2]))
-
-
-def _make(dtype: str, lanes: int) -> Any:
-    # Deferred: a process with warm caches never imports Numba.
-    from numba.core import types
-    from numba.extending import intrinsic as numba_intrinsic
-
-    pointer = types.CPointer(types.float32 if dtype == "f32" else types.float64)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
-        _write(Vectors(builder, dtype, lanes), *arguments)
-        return context.get_dummy_value()
-
-    def operation(typing_context: Any, source: Any, source_row: Any, target: Any, target_row: Any) -> Any:
-        return types.void(pointer, types.int64, pointer, types.int64), generate
-
-    return numba_intrinsic(operation)
-
-
-def _write(vectors: Vectors, source: Any, source_row: Any, target: Any, target_row: Any) -> None:
-    b, lanes = vectors.b, vectors.lanes
-    rows = [vectors.load(b.gep(source, [b.mul(source_row, ir.Constant(I64, i))])) for i in range(lanes)]
+    if match is None:
+        return None
+    vectors = Vectors(match[1], int(match[2]))
+    rows = [vectors.load(vectors.row("%source", "%source_row", i)) for i in range(vectors.lanes)]
     block = 1
-    while block < lanes:
+    while block < vectors.lanes:
         rows = _exchange(vectors, rows, block)
         block *= 2
     for i, row in enumerate(rows):
-        vectors.store(row, b.gep(target, [b.mul(target_row, ir.Constant(I64, i))]))
+        vectors.store(row, vectors.row("%target", "%target_row", i))
+    pointer = Pointer(vectors.scalar)
+    kinds = (pointer, I64, pointer, I64)
+    return vectors.function(name, dict(zip(_PARAMETERS, kinds, strict=True)))
 
 
-def _exchange(vectors: Vectors, rows: list[Any], block: int) -> list[Any]:
+def _exchange(vectors: Vectors, rows: list[str], block: int) -> list[str]:
     """Let the blocks beside the diagonal of each square of two by two blocks change places."""
     lanes = range(vectors.lanes)
     upper = [vectors.lanes + j - block if j & block else j for j in lanes]

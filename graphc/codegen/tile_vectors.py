@@ -2,72 +2,143 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from llvmlite import ir
+from graphc.frontend.types import SCALARS, Pointer, Scalar
+from graphc.frontend.writer import Function, Writer
 
-I32, I64 = ir.IntType(32), ir.IntType(64)
-SCALARS: dict[str, Any] = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
-BYTES = {"f32": 4, "f64": 8}
+__all__ = ["Carried", "Vectors"]
 
 
 class Vectors:
-    """Writes loads, stores and arithmetic on vectors of one width at a builder's position."""
+    """Writes addresses, loads, stores and arithmetic on vectors of one width into a function.
 
-    def __init__(self, builder: Any, dtype: str, lanes: int) -> None:
-        self.b = builder
+    Values are their names in LLVM IR; the function's parameters keep theirs.
+    """
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        self.w = Writer()
         self.dtype = dtype
         self.lanes = lanes
-        self.size = BYTES[dtype]
         self.scalar = SCALARS[dtype]
-        self.kind = ir.VectorType(self.scalar, lanes)
-        self.zero = ir.Constant(self.kind, [0.0] * lanes)
+        self.size = self.scalar.bits // 8
+        self.kind = f"<{lanes} x {self.scalar.llvm}>"
 
-    def load(self, pointer: Any) -> Any:
+    def function(self, name: str, parameters: Mapping[str, Scalar | Pointer]) -> Function:
+        """Return the finished function."""
+        self.w.run("ret void")
+        header = ", ".join(f"{kind.llvm} %{parameter}" for parameter, kind in parameters.items())
+        text = self.w.finish(f"define internal void @{name}({header}) alwaysinline nounwind")
+        return Function(name, tuple(parameters.values()), None, text, self.w.declarations, ())
+
+    # -- addresses and scalars
+    def at(self, base: str, offset: str | int) -> str:
+        """Return the address so many elements behind another."""
+        return (
+            base
+            if offset == 0
+            else self.w.name(f"getelementptr {self.scalar.llvm}, ptr {base}, i64 {offset}")
+        )
+
+    def row(self, base: str, stride: str, position: str | int) -> str:
+        """Return the address of a row, or of a column."""
+        return self.at(base, self.w.name(f"mul i64 {stride}, {position}") if position != 0 else 0)
+
+    def clamped(self, position: int, limit: str) -> str:
+        """Return a position, or the last one below the limit."""
+        last = self.w.name(f"sub i64 {limit}, 1")
+        return self.w.name(f"select i1 {self.below(position, limit)}, i64 {position}, i64 {last}")
+
+    def below(self, position: int | str, limit: str) -> str:
+        """Return whether a position is below a limit."""
+        return self.w.name(f"icmp slt i64 {position}, {limit}")
+
+    def element(self, pointer: str) -> str:
+        """Load one element."""
+        return self.w.name(f"load {self.scalar.llvm}, ptr {pointer}, align {self.size}")
+
+    # -- blocks
+    def branch(self, condition: str, then: str, otherwise: str) -> None:
+        """End the block by a choice."""
+        self.w.run(f"br i1 {condition}, label %{then}, label %{otherwise}")
+
+    def join(self, first: str, first_block: str, second: str, second_block: str) -> str:
+        """Return the vector that comes with the block before."""
+        return self.w.name(f"phi {self.kind} [ {first}, %{first_block} ], [ {second}, %{second_block} ]")
+
+    # -- vectors
+    def load(self, pointer: str) -> str:
         """Load a vector from the address of its first element."""
-        loaded = self.b.load(self.b.bitcast(pointer, self.kind.as_pointer()))
-        loaded.align = self.size
-        return loaded
+        return self.w.name(f"load {self.kind}, ptr {pointer}, align {self.size}")
 
-    def store(self, value: Any, pointer: Any) -> None:
+    def store(self, value: str, pointer: str) -> None:
         """Store a vector at the address of its first element."""
-        self.b.store(value, self.b.bitcast(pointer, self.kind.as_pointer())).align = self.size
+        self.w.run(f"store {self.kind} {value}, ptr {pointer}, align {self.size}")
 
-    def load_first(self, pointer: Any, count: Any) -> Any:
-        """Load the first `count` elements, and zeros behind them."""
-        place = self.b.bitcast(pointer, self.kind.as_pointer())
-        numbers = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        mask = self.b.icmp_signed("<", numbers, self.spread(count))
-        fn = self._declare("masked.load", "p0", [place.type, I32, mask.type, self.kind], self.kind)
-        return self.b.call(fn, [place, ir.Constant(I32, self.size), mask, self.zero])
+    def mask(self, count: str, first: int = 0) -> str:
+        """Return which lanes, numbered from `first` on, are below a count."""
+        kind = f"<{self.lanes} x i64>"
+        numbers = ", ".join(f"i64 {n}" for n in range(first, first + self.lanes))
+        return self.w.name(f"icmp slt {kind} <{numbers}>, {self.spread(count, 'i64')}")
 
-    def spread(self, count: Any) -> Any:
-        """Return a vector of copies of one int64."""
-        kind = ir.VectorType(I64, self.lanes)
-        undefined = ir.Constant(kind, ir.Undefined)
-        one = self.b.insert_element(undefined, count, ir.Constant(I32, 0))
-        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
-        return self.b.shuffle_vector(one, undefined, zeros)
+    def load_where(self, mask: str, pointer: str) -> str:
+        """Load the lanes of a mask, and zeros elsewhere."""
+        lanes = f"<{self.lanes} x i1>"
+        name = self._intrinsic("masked.load", ".p0", self.kind, ("ptr", "i32", lanes, self.kind))
+        operands = f"ptr {pointer}, i32 {self.size}, {lanes} {mask}, {self.kind} zeroinitializer"
+        return self.w.name(f"call {self.kind} @{name}({operands})")
 
-    def shuffle(self, left: Any, right: Any, lanes: list[int]) -> Any:
+    def store_where(self, mask: str, value: str, pointer: str) -> None:
+        """Store the lanes of a mask."""
+        lanes = f"<{self.lanes} x i1>"
+        name = self._intrinsic("masked.store", ".p0", "void", (self.kind, "ptr", "i32", lanes))
+        self.w.run(f"call void @{name}({self.kind} {value}, ptr {pointer}, i32 {self.size}, {lanes} {mask})")
+
+    def spread(self, value: str, element: str = "") -> str:
+        """Return a vector of copies of a scalar, by default of the vectors' own type."""
+        element = element or self.scalar.llvm
+        kind = f"<{self.lanes} x {element}>"
+        one = self.w.name(f"insertelement {kind} poison, {element} {value}, i64 0")
+        return self.w.name(f"shufflevector {kind} {one}, {kind} poison, <{self.lanes} x i32> zeroinitializer")
+
+    def shuffle(self, left: str, right: str, lanes: Sequence[int]) -> str:
         """Pick lanes of two vectors; those of the second are numbered after the first's."""
-        return self.b.shuffle_vector(left, right, ir.Constant(ir.VectorType(I32, self.lanes), lanes))
+        picked = ", ".join(f"i32 {lane}" for lane in lanes)
+        return self.w.name(
+            f"shufflevector {self.kind} {left}, {self.kind} {right}, <{len(lanes)} x i32> <{picked}>"
+        )
 
-    def multiply_add(self, left: Any, right: Any, total: Any) -> Any:
+    def add(self, left: str, right: str) -> str:
+        """Return ``left + right``."""
+        return self.w.name(f"fadd {self.kind} {left}, {right}")
+
+    def multiply_add(self, left: str, right: str, total: str) -> str:
         """Return ``left * right + total``."""
         # fmuladd, not fma: on a host without FMA it is a multiplication and an addition.
-        fn = self._declare("fmuladd", "", [self.kind] * 3, self.kind)
-        return self.b.call(fn, [left, right, total])
+        name = self._intrinsic("fmuladd", "", self.kind, (self.kind,) * 3)
+        operands = ", ".join(f"{self.kind} {x}" for x in (left, right, total))
+        return self.w.name(f"call {self.kind} @{name}({operands})")
 
-    def total(self, value: Any) -> Any:
+    def total(self, value: str) -> str:
         """Return the sum of a vector's elements, added in a tree."""
-        fn = self._declare("vector.reduce.fadd", "", [self.scalar, self.kind], self.scalar)
-        start = ir.Constant(self.scalar, 0.0)
-        return self.b.call(fn, [start, value], fastmath=("reassoc", "nsz", "contract"))
+        kind = self.scalar.llvm
+        name = self._intrinsic("vector.reduce.fadd", "", kind, (kind, self.kind))
+        return self.w.name(f"call reassoc nsz contract {kind} @{name}({kind} 0.0, {self.kind} {value})")
 
-    def _declare(self, name: str, suffix: str, kinds: list[Any], result: Any) -> Any:
-        full = f"llvm.{name}.v{self.lanes}{self.dtype}" + (f".{suffix}" if suffix else "")
-        found = self.b.module.globals.get(full)
-        return (
-            found if found is not None else ir.Function(self.b.module, ir.FunctionType(result, kinds), full)
-        )
+    def _intrinsic(self, verb: str, suffix: str, result: str, parameters: Sequence[str]) -> str:
+        name = f"llvm.{verb}.v{self.lanes}{self.dtype}{suffix}"
+        self.w.declare(result, name, parameters)
+        return name
+
+
+class Carried:
+    """A value that a loop carries from round to round."""
+
+    def __init__(self, w: Writer, kind: str, first: str, before: str) -> None:
+        self.w = w
+        self.name = w.name(f"phi {kind} [ {first}, %{before} ]")
+        self.position = len(w.lines) - 1
+
+    def close(self, value: str, block: str) -> None:
+        """Name the value that the next round begins with, and the block it comes from."""
+        self.w.lines[self.position] += f", [ {value}, %{block} ]"

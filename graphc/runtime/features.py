@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from importlib import metadata
 from pathlib import Path
 
 import llvmlite
@@ -13,7 +12,7 @@ from llvmlite import binding as llvm
 __all__ = ["cpu_features", "cpu_name", "fingerprint", "target_features", "vector_bytes"]
 
 # Raised when the calling convention or the layout of cached objects changes.
-_ABI_VERSION = 1
+_ABI_VERSION = 2
 _VECTOR_BYTES = (("avx512f", 64), ("avx", 32), ("sve2", 16), ("neon", 16), ("sse2", 16))
 _WIDEST_VECTORS = {"x86_64": "-prefer-256-bit"}
 # Files whose text reaches every kernel without being part of its source.
@@ -23,9 +22,8 @@ _DEVICE_CODE = (
     "codegen/mathlib/*.py",
     "codegen/tile*.py",
     "codegen/tile/*.py",
+    "frontend/*.py",
     "runtime/jit.py",
-    "runtime/device_intrinsics.py",
-    "runtime/numba_frontend.py",
     "runtime/target.py",
 )
 
@@ -107,7 +105,6 @@ def fingerprint(version: str = "") -> str:
         f"abi={_ABI_VERSION}",
         f"graphc={version}",
         f"device={_device_digest()}",
-        f"numba={metadata.version('numba')}",
         f"llvmlite={llvmlite.__version__}",
         f"triple={llvm.get_process_triple()}",
         f"cpu={cpu_name()}",

@@ -10,7 +10,7 @@ from llvmlite import binding as llvm
 
 from graphc.runtime import features
 
-__all__ = ["CompiledObject", "assembly", "compile_module", "compile_text", "machine", "simplify"]
+__all__ = ["CompiledObject", "assembly", "compile_module", "compile_text", "machine"]
 
 
 @dataclass(frozen=True)
@@ -49,22 +49,13 @@ def machine() -> llvm.TargetMachine:
     )
 
 
-def _pass_builder(speed_level: int) -> llvm.PassBuilder:
-    options = llvm.create_pipeline_tuning_options(speed_level=speed_level)
+def _pass_builder() -> llvm.PassBuilder:
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
     options.slp_vectorization = True
     options.loop_interleaving = True
     options.loop_unrolling = True
     return llvm.create_pass_builder(machine(), options)
-
-
-def simplify(module: llvm.ModuleRef) -> None:
-    """Clean up a device function once, so that each kernel it is inlined into starts from less."""
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_instruction_combine_pass()
-    passes.run(module, _pass_builder(1))
 
 
 def compile_module(module: llvm.ModuleRef, symbol: str) -> CompiledObject:
@@ -86,7 +77,7 @@ def compile_module(module: llvm.ModuleRef, symbol: str) -> CompiledObject:
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
             value.linkage = "internal"
-    builder = _pass_builder(3)
+    builder = _pass_builder()
     builder.getModulePassManager().run(module, builder)
     # Taken before emission, which rewrites the module into the shape of the instructions.
     packed_llvm = zlib.compress(str(module).encode(), level=1)

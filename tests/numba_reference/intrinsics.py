@@ -1,7 +1,4 @@
-"""Operations of kernel code that are one LLVM instruction or intrinsic, and therefore vectorize.
-
-Imported by `graphc.runtime.jit` alone, since it builds on Numba's extension interface.
-"""
+"""Operations of kernel code that are one LLVM instruction or intrinsic, as Numba's extensions."""
 
 from __future__ import annotations
 
@@ -12,8 +9,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-__all__ = ["INTRINSICS"]
+from graphc.frontend.types import Pointer
+from graphc.frontend.writer import Function
 
+__all__ = ["INTRINSICS", "tile_call"]
+
+_ELEMENTS = {"f32": types.float32, "f64": types.float64, "i64": types.int64}
 _FLOATS = {"f32": types.float32, "f64": types.float64}
 _LLVM_SUFFIX = {types.float32: "f32", types.float64: "f64"}
 _LLVM_TYPES = {
@@ -162,6 +163,43 @@ def _share() -> Any:
         return types.int64(types.int64, types.int64, types.int64), generate
 
     return intrinsic(operation)
+
+
+def tile_call(tile: Function) -> Any:
+    """Return the call of a register tile, which is LLVM IR already."""
+    kinds = [
+        types.CPointer(_ELEMENTS[str(k.element)]) if isinstance(k, Pointer) else types.int64
+        for k in tile.parameters
+    ]
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        function_type = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
+        declared = builder.module.globals.get(tile.symbol)
+        callee = ir.Function(builder.module, function_type, tile.symbol) if declared is None else declared
+        builder.call(callee, arguments)
+        return context.get_dummy_value()
+
+    def of_4(typing_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+        return types.void(*kinds), generate
+
+    def of_11(
+        typing_context: Any,
+        a: Any,
+        b: Any,
+        c: Any,
+        d: Any,
+        e: Any,
+        f: Any,
+        g: Any,
+        h: Any,
+        i: Any,
+        j: Any,
+        k: Any,
+    ) -> Any:
+        return types.void(*kinds), generate
+
+    # Numba counts the operands of an intrinsic by its parameters' names.
+    return intrinsic({4: of_4, 11: of_11}[len(kinds)])
 
 
 def _float_family() -> dict[str, Any]:

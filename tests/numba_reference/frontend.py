@@ -1,8 +1,7 @@
 """Numba reduced to a front end: bytecode analysis, type inference and lowering to LLVM IR.
 
 Numba's own LLVM pipelines, execution engine, runtime and array support are left out: what comes out
-is the text of one unoptimized function and the list of the functions it calls. Reached only through
-`graphc.runtime.jit`, so that a process with warm caches never imports Numba.
+is the text of one unoptimized function and the list of the functions it calls.
 """
 
 from __future__ import annotations
@@ -79,7 +78,6 @@ class _Library(codegen.CodeLibrary):
         """Return the parsed form, simplified once: device functions are linked into many kernels."""
         if self._module is None:
             self._module = llvm.parse_assembly(self.text)
-            target.simplify(self._module)
         return self._module
 
     def reachable(self) -> Iterator[_Library]:
