@@ -179,7 +179,7 @@ def generate(step: Step, assignment: Assignment) -> tuple[KernelText | None, Ori
 
 
 def _source(name: str, text: KernelText | None) -> KernelSource | None:
-    return None if text is None else KernelSource(name, text.params, text.code)
+    return None if text is None else KernelSource(name, text.params, text.code, text.unroll)
 
 
 def _bindings(step: Step, origins: Origins) -> dict[object, Storage | Part]:

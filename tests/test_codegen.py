@@ -76,6 +76,23 @@ def test_a_kernel_that_works_in_place_is_vectorized_without_checks() -> None:
         assert f"<{features.vector_bytes() // 4} x float>" in kernel.llvm
 
 
+def test_sums_over_short_rows_keep_independent_partial_sums() -> None:
+    """Unrolled completely, they became one long chain of dependent additions."""
+    x = gx.placeholder("x", (64, 1000))
+    (kernel,) = gx.compile(x, gx.layer_norm(x)).kernels
+    vectors = re.findall(r"= phi <\d+ x float>", kernel.llvm)
+    assert len(vectors) >= 4, kernel.llvm
+
+
+@pytest.mark.parametrize("build", [gx.relu, lambda x: x.max(axis=1), lambda x: x.min(axis=0)])
+def test_maxima_mind_no_sign_of_zero(build: Callable[[Tensor], Any]) -> None:
+    """Six instructions would be needed in place of one to three."""
+    x = gx.placeholder("x", ("n", 96))
+    (kernel,) = gx.compile(x, build(x)).kernels
+    calls = re.findall(r"call ([^@\n]*)@llvm\.m(?:ax|in)imum", kernel.llvm)
+    assert calls and all("nsz" in flags for flags in calls)
+
+
 def test_kernels_call_no_library() -> None:
     x = gx.placeholder("x", ("n",))
     y = gx.exp(x) + gx.log(x) + gx.sin(x) + gx.tanh(x) + gx.erf(x) + x**2.5 + gx.floor(x) + gx.sqrt(x)

@@ -411,7 +411,8 @@ def step(kind: str, dtype: DType, value: str, position: str, text: str, flat: st
     if kind in _ACCUMULATE and dtype.kind == "f":
         return [f"{value} = {_ACCUMULATE[kind]}({value}, {text})"]
     if kind in _STEPS:
-        return [f"{value} = {scalar.render(_STEPS[kind], (value, text), dtype, dtype)}"]
+        # The running value stands second: x86 tests the first operand for NaN, beside the chain of maxima.
+        return [f"{value} = {scalar.render(_STEPS[kind], (text, value), dtype, dtype)}"]
     sign = ">" if kind == "argmax" else "<"
     # The first NaN wins over every number, as in NumPy; on ties the first position stays.
     better = f"({text} {sign} {value})"

@@ -58,6 +58,8 @@ class KernelText:
         What runs one after the other.  With more than one, parameter ``stage`` says which.
     choice : Choice, optional
         Among which schedules it was written, with what they were estimated to cost.
+    unroll : bool
+        See `KernelSource`.
     """
 
     params: tuple[tuple[str, str], ...]
@@ -67,6 +69,7 @@ class KernelText:
     checks: tuple[Node, ...]
     stages: tuple[Stage, ...] = (SOLE,)
     choice: Choice[Any] | None = None
+    unroll: bool = True
 
 
 def finish(emitter: Emitter, stages: Sequence[Stage], choice: Choice[Any] | None = None) -> KernelText:

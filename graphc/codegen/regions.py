@@ -7,6 +7,7 @@ whether the innermost axis is reduced: `rows` and `lanes`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from graphc import dims
 from graphc.codegen import totals
@@ -39,7 +40,9 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
         stages = Rows(emitter, region).write()
     else:
         stages = Lanes(emitter, region).write()
-    return finish(emitter, stages)
+    # Vectorizing interleaves as much as pays.  Unrolled completely, a sum over a short row would lose its
+    # independent partial sums: without a loop between them LLVM chains one behind the other.
+    return replace(finish(emitter, stages), unroll=False)
 
 
 def _write_map(emitter: Emitter, region: Region) -> list[Stage]:
