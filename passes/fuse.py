@@ -153,11 +153,16 @@ class _Fusion:
                 self.try_merge(producer, self.cluster[node])
 
     def merge_siblings(self) -> None:
-        """Merge clusters over one space that read a common operand: one pass over memory for all."""
-        by_operand: dict[tuple[Node, Shape, frozenset[int]], list[Cluster]] = {}
+        """Merge clusters over one space that read a common operand: one pass over memory for all.
+
+        Scalars merge whatever they read: nothing but their launches costs anything.
+        """
+        by_operand: dict[tuple[Node | None, Shape, frozenset[int]], list[Cluster]] = {}
         for cluster in self.clusters():
-            if cluster.contraction or not cluster.space:
+            if cluster.contraction:
                 continue
+            if not cluster.space:
+                by_operand.setdefault((None, (), frozenset()), []).append(cluster)
             for source in dict.fromkeys(r.source for _, r in cluster.reads):
                 if len(source.type.shape) == len(cluster.space):
                     key = (source, cluster.space, cluster.reduced)

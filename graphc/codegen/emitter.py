@@ -87,6 +87,8 @@ class Emitter:
         self.merged: dict[tuple[Expr, Expr], Expr] = {}
         # Pointers to working memory of which every worker has its own piece, and the pieces' length.
         self.private: dict[str, str] = {}
+        # Whether sizes that are known are read from the argument block all the same.
+        self.generic = False
         self._fresh = itertools.count()
 
     # -- parameters
@@ -100,12 +102,13 @@ class Emitter:
         self.params.setdefault(name, f"{dtype}*")
         self.buffers[handle] = Buffer(name, shape, dtype)
         if isinstance(handle, Scratch) and not handle.shared:
-            self.private[name] = self.size(handle.pitch)
+            pitch = handle.pitch
+            self.private[name] = str(pitch) if isinstance(pitch, int) else self.size(pitch)
         return self.buffers[handle]
 
     def size(self, d: Dim) -> str:
         """Return a dimension as text: a literal, or an int64 parameter."""
-        if isinstance(d, int):
+        if isinstance(d, int) and (d < 2 or not self.generic):
             return str(d)
         if d not in self.sizes:
             self.sizes[d] = f"dim{len(self.sizes)}"

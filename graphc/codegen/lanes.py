@@ -54,6 +54,8 @@ class Lanes:
     def write(self) -> list[Stage]:
         """Write the kernel's body; return its stages."""
         emitter, region = self.emitter, self.region
+        # The loop over a strip has no fixed length anyway: one kernel serves matrices of all sizes.
+        emitter.generic = True
         extent = region.space[self.lane_axis]
         n = emitter.size(extent)
         strips = dims.floordiv(extent + (LANES - 1), LANES)
@@ -112,16 +114,14 @@ class Lanes:
         open_loops(emitter, region, around)
         blocked = [t for t in totals if t.blocked]
         extent = dims.product(tuple(region.space[a] for a in last))
-        split = bool(blocked) and not (isinstance(extent, int) and extent <= ROWS)
         n = emitter.size(extent)
         begin = emitter.fresh("b")
-        if split:
-            emitter.open(f"for {begin} in range(0, {n}, {ROWS}):")
         if blocked:
+            emitter.open(f"for {begin} in range(0, {n}, {ROWS}):")
             self.lane_loop([t.start_part for t in blocked])
         variable = join(emitter, region, last)
         name = emitter.fresh("i")
-        span = f"{begin}, min({begin} + {ROWS}, {n})" if split else n
+        span = f"{begin}, min({begin} + {ROWS}, {n})" if blocked else n
         emitter.open(f"for {name} in range({span}):", loop_variables(region, last, variable))
         emitter.name(variable, name)
 
@@ -134,7 +134,7 @@ class Lanes:
         emitter.close()
         if blocked:
             self.lane_loop([t.finish_part for t in blocked])
-        close_loops(emitter, len(around) + int(split))
+        close_loops(emitter, len(around) + int(bool(blocked)))
 
 
 class LaneTotal:

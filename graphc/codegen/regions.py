@@ -47,6 +47,9 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
 
 def _write_map(emitter: Emitter, region: Region) -> list[Stage]:
     groups = collapse(region, [list(range(len(region.space)))])[0]
+    # One loop over whole arrays is as fast for any length: compiled once, it serves all of an optimizer's
+    # variables.
+    emitter.generic = len(groups) == 1
     units, opened = open_parts(emitter, region, groups, vector=True)
     store_lines(emitter, region.stores)
     close_loops(emitter, opened)
