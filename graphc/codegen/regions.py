@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from graphc import dims
 from graphc.codegen import totals
+from graphc.codegen.columns import Columns
 from graphc.codegen.emitter import Emitter
 from graphc.codegen.lanes import Lanes
 from graphc.codegen.loops import KernelText, Stage, close_loops, collapse, declare, finish, store_lines
@@ -30,12 +31,13 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
         Handles that lie in the memory of another handle (see `Assignment.aliases`).
     """
     emitter = Emitter()
-    values = [r.body for r in region.reductions] + [s.value for s in region.stores]
-    declare(emitter, values, region.stores, aliases)
+    declare(emitter, region.values, region.stores, aliases)
     if not region.reduced:
         stages = _write_map(emitter, region)
     elif totals.suits(region):
         stages = totals.Totals(emitter, region).write()
+    elif region.columns:
+        stages = Columns(emitter, region).write()
     elif len(region.space) - 1 in region.reduced:
         stages = Rows(emitter, region).write()
     else:
