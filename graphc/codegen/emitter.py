@@ -21,12 +21,11 @@ from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rewrite import substitute
+from graphc.lower.unroll import UNROLL
 from graphc.runtime.kernel_source import TRAILING
 from graphc.types import BOOL, DType
 
 CACHE_LINE = 64
-# Windows up to this many elements are unrolled: pooling becomes straight-line vector code.
-UNROLL = 16
 
 # What kernel code calls dtypes (u32 and u64 appear in the vector math library only).
 _DTYPE_NAMES = frozenset({*scalar.SHORT.values(), "u32", "u64"})
@@ -420,7 +419,8 @@ def step(kind: str, dtype: DType, value: str, position: str, text: str, flat: st
     # The first NaN wins over every number, as in NumPy; on ties the first position stays.
     better = f"({text} {sign} {value})"
     if dtype.kind == "f":
-        better = f"({better} | (({text} != {text}) & ({value} == {value})))"
+        worse = f"({text} {'<=' if sign == '>' else '>='} {value})"
+        better = f"(({worse} == False) & ({value} == {value}))"
     # A first element equal to the initial value keeps position 0.
     return [f"{position} = {flat} if {better} else {position}", f"{value} = {text} if {better} else {value}"]
 
