@@ -36,11 +36,17 @@ def _several_axes(x: Tensor) -> list[Tensor]:
     return [row, row.sum(axis=(0, 1))]
 
 
+def _sliced(x: Tensor) -> list[Tensor]:
+    part = x[:, 8:]
+    return [gx.softmax(part), (part * 2).sum(axis=0)]
+
+
 CASES: dict[str, Callable[[Tensor], list[Tensor]]] = {
     "scores and their bias": _with_bias_gradient,
     "layer norm": _layer_norm,
     "sums both ways": _both_sums,
     "several axes": _several_axes,
+    "a slice": _sliced,
 }
 
 
