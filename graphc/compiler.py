@@ -137,8 +137,7 @@ def materialize(graph: Graph) -> Graph:
 def may_fail(step: Step) -> bool:
     """Tell whether the step performs a run-time check."""
     if isinstance(step.body, Region):
-        values = [r.body for r in step.body.reductions] + [s.value for s in step.body.stores]
-        return any(e.kind == "check" for e in walk(values))
+        return any(e.kind == "check" for e in walk(step.body.values))
     if isinstance(step.body, ContractionRegion):
         values = [step.body.lhs, step.body.rhs, *(s.value for s in step.body.stores)]
         return any(e.kind == "check" for e in walk(values))
@@ -179,7 +178,7 @@ def generate(step: Step, assignment: Assignment) -> tuple[KernelText | None, Ori
 
 
 def _source(name: str, text: KernelText | None) -> KernelSource | None:
-    return None if text is None else KernelSource(name, text.params, text.code)
+    return None if text is None else KernelSource(name, text.params, text.code, text.unroll)
 
 
 def _bindings(step: Step, origins: Origins) -> dict[object, Storage | Part]:

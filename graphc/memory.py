@@ -153,7 +153,7 @@ def _identical(step: Step, storage: Storage, source: Storage) -> bool:
     handles = [h for h, s in step.reads.items() if s == source]
     if store is None or any(h.type != store.node.type for h in handles):
         return False
-    return all(identity_reads(step.body, h, store.position, store.phase) for h in handles)
+    return all(identity_reads(step.body, h, store) for h in handles)
 
 
 def _store_of(step: Step, storage: Storage) -> Store | None:
@@ -196,7 +196,7 @@ def _dying(
         same = [h for h, s in step.reads.items() if result.resolve(s) == source]
         region = step.body
         if isinstance(region, (Region, ContractionRegion)) and all(
-            h.type == handle.type and identity_reads(region, h, store.position, store.phase) for h in same
+            h.type == handle.type and identity_reads(region, h, store) for h in same
         ):
             return source
     return None

@@ -10,11 +10,12 @@ from graphc.dims import Shape
 from graphc.ir import Attrs, Graph, Node
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.reads import Projection, Read, Reader, frame, is_view, own_axes
-from graphc.lower.region import Frame, is_reduction
+from graphc.lower.region import Frame, is_reduction, reduces
 from graphc.lower.rules import AxisReduce, Contract, Leaf, Map
 from graphc.lower.steps import FusedGraph
 from graphc.ops.fused import fuse_nodes
 from graphc.pipeline import record
+from graphc.types import is_float
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class Fuse:
         Largest number of operands of one kernel.
     recompute : int
         Multiplications that may be repeated to save a trip through memory.
+    max_columns : int
+        Longest row beside which sums across the rows are kept.
     """
 
     max_nodes: int = 64
     max_operands: int = 24
     recompute: int = 4
+    max_columns: int = 4096
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with fused nodes, the same object if there is nothing to fuse."""
@@ -58,9 +62,9 @@ _KINDS = (Map, AxisReduce, Contract)
 class Cluster:
     """A group of nodes that will be one kernel.
 
-    `space` holds the sizes of its loop axes, `reduced` those that reductions run over, and
-    `places` where each node's own loops lie in them.  `position` orders clusters
-    topologically.
+    `space` holds the sizes of its loop axes, `reduced` those that reductions run over,
+    `crossed` those of sums across the rows, if any, and `places` where each node's own loops
+    lie in them.  `position` orders clusters topologically.
     """
 
     nodes: list[Node]
@@ -70,6 +74,7 @@ class Cluster:
     position: float
     contraction: bool
     reads: list[tuple[Node, Read]] = field(default_factory=list)
+    crossed: frozenset[int] = frozenset()
 
     def result_axes(self, node: Node) -> Projection:
         """Return, per axis of the node's result, the axis of the space that walks it."""
@@ -153,15 +158,19 @@ class _Fusion:
                 self.try_merge(producer, self.cluster[node])
 
     def merge_siblings(self) -> None:
-        """Merge clusters over one space that read a common operand: one pass over memory for all."""
-        by_operand: dict[tuple[Node, Shape, frozenset[int]], list[Cluster]] = {}
+        """Merge clusters over one space that read a common operand: one pass over memory for all.
+
+        Scalars merge whatever they read: nothing but their launches costs anything.
+        """
+        by_operand: dict[tuple[Node | None, Shape], list[Cluster]] = {}
         for cluster in self.clusters():
-            if cluster.contraction or not cluster.space:
+            if cluster.contraction:
                 continue
+            if not cluster.space:
+                by_operand.setdefault((None, ()), []).append(cluster)
             for source in dict.fromkeys(r.source for _, r in cluster.reads):
                 if len(source.type.shape) == len(cluster.space):
-                    key = (source, cluster.space, cluster.reduced)
-                    by_operand.setdefault(key, []).append(cluster)
+                    by_operand.setdefault((source, cluster.space), []).append(cluster)
         for group in by_operand.values():
             first = self.cluster[group[0].nodes[0]]
             for other in group[1:]:
@@ -199,17 +208,15 @@ class _Fusion:
         back = {b: a for a, b in pairs.items()}
         wide = _nontrivial(producer.space)
         if set(pairs) >= wide:
-            space, reduced = consumer.space, consumer.reduced
+            space = consumer.space
             moved, kept, mapping = producer, consumer, pairs
         elif set(back) >= _nontrivial(consumer.space):
-            space, reduced = producer.space, producer.reduced
+            space = producer.space
             moved, kept, mapping = consumer, producer, back
         else:
             return None
-        moved_reduced = frozenset(mapping[a] for a in moved.reduced if a in mapping)
-        if len(moved_reduced) != len(moved.reduced):
-            return None
-        if moved_reduced and reduced and moved_reduced != reduced:
+        loops = _reductions(space, moved, kept, mapping)
+        if loops is None:
             return None
         places = dict(kept.places)
         for node, axes in moved.places.items():
@@ -218,7 +225,7 @@ class _Fusion:
         inside = set(nodes)
         reads = [(n, r) for n, r in (*producer.reads, *consumer.reads) if r.source not in inside]
         contraction = producer.contraction or consumer.contraction
-        return Cluster(nodes, space, reduced | moved_reduced, places, 0.0, contraction, reads)
+        return Cluster(nodes, space, loops[0], places, 0.0, contraction, reads, loops[1])
 
     def axis_pairs(self, producer: Cluster, consumer: Cluster) -> dict[int, int] | None:
         """Match axes of the two spaces by what the consumer reads; None if a read is irregular."""
@@ -253,8 +260,13 @@ class _Fusion:
         """Tell whether each node lies in the space as a full or a row value, and operands are few."""
         full = _nontrivial(merged.space)
         rows = full - merged.reduced
+        columns = self.after_columns(merged)
         for node in merged.nodes:
             axes = {a for a in merged.result_axes(node) if a is not None}
+            if node in columns:
+                if axes != merged.reduced or not self.column_value(node, merged):
+                    return False
+                continue
             if axes == full or (merged.reduced and axes == rows):
                 continue
             if is_reduction(node) or self.leaves(node, merged):
@@ -269,6 +281,28 @@ class _Fusion:
         if merged.reduced and not rows and any(self.second_trip(n, merged) for n in merged.nodes):
             return False
         return len({r.source for _, r in merged.reads}) <= self.options.max_operands
+
+    def after_columns(self, cluster: Cluster) -> set[Node]:
+        """Return the sums across the rows, and what depends on them."""
+        found: set[Node] = set()
+        for node in cluster.nodes if cluster.crossed else ():
+            place = cluster.places[node]
+            summed = is_reduction(node) and reduces(node, place, cluster.space) == cluster.crossed
+            if summed or any(i in found for i in (*node.inputs, *_view_sources(node, self.through))):
+                found.add(node)
+        return found
+
+    def column_value(self, node: Node, cluster: Cluster) -> bool:
+        """Tell whether a sum across the rows can be computed beside them; its readers stay outside.
+
+        A variable's new value among them would turn all that follows the rows into work after an
+        update, where nothing may fail any more.
+        """
+        width = dims.product(tuple(cluster.space[a] for a in cluster.reduced))
+        rule = node.op.lowering
+        summed = isinstance(rule, AxisReduce) and rule.kind == "sum" and is_float(node.type.dtype)
+        # Wider sums would not stay in the cache from row to row.
+        return summed and isinstance(width, int) and width <= self.options.max_columns
 
     def second_trip(self, node: Node, merged: Cluster) -> bool:
         """Tell whether a value is stored along the reduced axes after a reduction has finished."""
@@ -303,7 +337,8 @@ class _Fusion:
     def affordable(self, producer: Cluster, merged: Cluster) -> bool:
         """Tell whether values narrower than the space are cheap to compute again along its inner axis."""
         full = sorted(_nontrivial(merged.space))
-        for node in producer.nodes:
+        columns = self.after_columns(merged)
+        for node in (n for n in producer.nodes if n not in columns):
             axes = {a for a in merged.result_axes(node) if a is not None}
             missing = [a for a in full if a not in axes and a not in merged.reduced]
             repeated = any(m < a for m in missing for a in axes)
@@ -428,6 +463,26 @@ class _Fusion:
             # Values that nobody outside reads have no image; mark them as settled.
             new.setdefault(node, node)
         record(f"fuse {len(cluster.nodes)} nodes", images[0].where)
+
+
+def _reductions(
+    space: Shape, moved: Cluster, kept: Cluster, mapping: dict[int, int]
+) -> tuple[frozenset[int], frozenset[int]] | None:
+    """Return the axes that two clusters reduce within rows and across, None if they cannot share loops."""
+    found: dict[frozenset[int], None] = {}
+    for axes in (moved.reduced, moved.crossed):
+        if not all(a in mapping for a in axes):
+            return None
+        found[frozenset(mapping[a] for a in axes)] = None
+    kinds = [axes for axes in (*found, kept.reduced, kept.crossed) if axes]
+    kinds = list(dict.fromkeys(kinds))
+    if len(kinds) < 2:
+        return (kinds[0] if kinds else frozenset()), frozenset()
+    full = _nontrivial(space)
+    if len(kinds) > 2 or kinds[0] & kinds[1] or kinds[0] | kinds[1] != full:
+        return None
+    rows, columns = kinds if max(full) in kinds[0] else reversed(kinds)
+    return rows, columns
 
 
 def _nontrivial(space: Shape) -> set[int]:

@@ -39,6 +39,10 @@ VECTORIZED: dict[str, tuple[str, int, Callable[[Tensor], Any]]] = {
     "columns": ("float32", 2, lambda x: x.sum(axis=0)),
     "largest of columns": ("float32", 2, lambda x: x.max(axis=0)),
     "softmax": ("float32", 2, lambda x: gx.softmax(x)),
+    "layer norm": ("float32", 2, lambda x: gx.layer_norm(x)),
+    "batch norm": ("float32", 2, lambda x: list(gx.batch_norm_training(x.reshape((x.shape[0], 2, 48))))),
+    "exp and tanh": ("float32", 1, lambda x: gx.tanh(gx.exp(x) * 0.5) + x),
+    "softmax and its bias": ("float32", 2, lambda x: [gx.softmax(x), gx.softmax(x).sum(axis=0)]),
     "row broadcast": ("float32", 2, lambda x: x - x.mean(axis=1, keepdims=True)),
     "outer product": ("float32", 1, _outer),
     "matrix product": ("float32", 2, lambda x: x.T @ x),
@@ -74,6 +78,23 @@ def test_a_kernel_that_works_in_place_is_vectorized_without_checks() -> None:
     for kernel in step.kernels:
         assert "memcheck" not in kernel.llvm
         assert f"<{features.vector_bytes() // 4} x float>" in kernel.llvm
+
+
+def test_sums_over_short_rows_keep_independent_partial_sums() -> None:
+    """Unrolled completely, they became one long chain of dependent additions."""
+    x = gx.placeholder("x", (64, 1000))
+    (kernel,) = gx.compile(x, gx.layer_norm(x)).kernels
+    vectors = re.findall(r"= phi <\d+ x float>", kernel.llvm)
+    assert len(vectors) >= 4, kernel.llvm
+
+
+@pytest.mark.parametrize("build", [gx.relu, lambda x: x.max(axis=1), lambda x: x.min(axis=0)])
+def test_maxima_mind_no_sign_of_zero(build: Callable[[Tensor], Any]) -> None:
+    """Six instructions would be needed in place of one to three."""
+    x = gx.placeholder("x", ("n", 96))
+    (kernel,) = gx.compile(x, build(x)).kernels
+    calls = re.findall(r"call ([^@\n]*)@llvm\.m(?:ax|in)imum", kernel.llvm)
+    assert calls and all("nsz" in flags for flags in calls)
 
 
 def test_kernels_call_no_library() -> None:

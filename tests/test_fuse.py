@@ -137,6 +137,24 @@ def test_an_optimizer_takes_one_kernel_per_parameter(optimizer: gx.optim.Optimiz
     assert 0 < len(touched) <= len(parameters)
 
 
+def test_an_optimizer_compiles_one_kernel_for_parameters_of_all_shapes() -> None:
+    parameters = [_weight(shape, f"w{k}") for k, shape in enumerate([(6,), (3, 70), (2, 3, 4, 5), (500,)])]
+    gradients = [gx.placeholder(f"g{k}", w.shape) for k, w in enumerate(parameters)]
+    updates = gx.optim.Adam(1e-3).updates(dict(zip(parameters, gradients, strict=True)))
+    step = gx.compile(gradients, updates=updates)
+    scalars = [k for k in step.kernels if all(n.type.shape == () for n in k.nodes)]
+    assert len(scalars) == 1, "the step, its corrections and their count are one kernel"
+    compiled = {k.compiled.key("") for k in step.kernels if k.compiled is not None}
+    assert len(compiled) == 2
+    assert len(step.kernels) == 1 + len(parameters)
+
+
+def test_column_sums_of_all_sizes_are_one_kernel() -> None:
+    matrices = [gx.placeholder(f"x{k}", shape) for k, shape in enumerate([(64, 10), (64, 120), (300, 84)])]
+    program = gx.compile(matrices, [x.sum(axis=0) for x in matrices])
+    assert len({k.compiled.key("") for k in program.kernels if k.compiled is not None}) == 1
+
+
 @pytest.mark.parametrize("build", [*PICTURES.values(), *(b for b, _ in COUNTS.values())])
 def test_fusing_again_changes_nothing(build: Callable[[], Any]) -> None:
     # Not so for every graph: the test for cycles is cautious, and what is already fused moves aside.

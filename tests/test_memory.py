@@ -179,7 +179,7 @@ def test_memory_that_is_shared_is_one_parameter_of_the_kernel() -> None:
     w = gx.variable(np.ones(5), name="w")
     step = gx.compile([], updates={w: w * 2})
     (kernel,) = step.kernels
-    assert kernel.source.count("def kernel(p0, block, blocks, worker)") == 1
+    assert kernel.source.count("def kernel(p0, dim0, block, blocks, worker)") == 1
     step()
     np.testing.assert_array_equal(w.value, np.full(5, 2.0))
 

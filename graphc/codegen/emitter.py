@@ -21,12 +21,11 @@ from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rewrite import substitute
+from graphc.lower.unroll import UNROLL
 from graphc.runtime.kernel_source import TRAILING
 from graphc.types import BOOL, DType
 
 CACHE_LINE = 64
-# Windows up to this many elements are unrolled: pooling becomes straight-line vector code.
-UNROLL = 16
 
 # What kernel code calls dtypes (u32 and u64 appear in the vector math library only).
 _DTYPE_NAMES = frozenset({*scalar.SHORT.values(), "u32", "u64"})
@@ -87,6 +86,8 @@ class Emitter:
         self.merged: dict[tuple[Expr, Expr], Expr] = {}
         # Pointers to working memory of which every worker has its own piece, and the pieces' length.
         self.private: dict[str, str] = {}
+        # Whether sizes that are known are read from the argument block all the same.
+        self.generic = False
         self._fresh = itertools.count()
 
     # -- parameters
@@ -100,12 +101,13 @@ class Emitter:
         self.params.setdefault(name, f"{dtype}*")
         self.buffers[handle] = Buffer(name, shape, dtype)
         if isinstance(handle, Scratch) and not handle.shared:
-            self.private[name] = self.size(handle.pitch)
+            pitch = handle.pitch
+            self.private[name] = str(pitch) if isinstance(pitch, int) else self.size(pitch)
         return self.buffers[handle]
 
     def size(self, d: Dim) -> str:
         """Return a dimension as text: a literal, or an int64 parameter."""
-        if isinstance(d, int):
+        if isinstance(d, int) and (d < 2 or not self.generic):
             return str(d)
         if d not in self.sizes:
             self.sizes[d] = f"dim{len(self.sizes)}"
@@ -411,12 +413,14 @@ def step(kind: str, dtype: DType, value: str, position: str, text: str, flat: st
     if kind in _ACCUMULATE and dtype.kind == "f":
         return [f"{value} = {_ACCUMULATE[kind]}({value}, {text})"]
     if kind in _STEPS:
-        return [f"{value} = {scalar.render(_STEPS[kind], (value, text), dtype, dtype)}"]
+        # The running value stands second: x86 tests the first operand for NaN, beside the chain of maxima.
+        return [f"{value} = {scalar.render(_STEPS[kind], (text, value), dtype, dtype)}"]
     sign = ">" if kind == "argmax" else "<"
     # The first NaN wins over every number, as in NumPy; on ties the first position stays.
     better = f"({text} {sign} {value})"
     if dtype.kind == "f":
-        better = f"({better} | (({text} != {text}) & ({value} == {value})))"
+        worse = f"({text} {'<=' if sign == '>' else '>='} {value})"
+        better = f"(({worse} == False) & ({value} == {value}))"
     # A first element equal to the initial value keeps position 0.
     return [f"{position} = {flat} if {better} else {position}", f"{value} = {text} if {better} else {value}"]
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from graphc import dims
 from graphc.codegen import scalar
-from graphc.codegen.emitter import Emitter, Scratch, initial, step
+from graphc.codegen.emitter import Buffer, Emitter, Scratch, initial, step
 from graphc.codegen.loops import (
     Stage,
     body_dtype,
@@ -27,10 +27,13 @@ from graphc.codegen.loops import (
 from graphc.codegen.parts import extent_of, grain_of, units_of, unravel, work
 from graphc.lower import expr
 from graphc.lower.expr import Expr
-from graphc.lower.region import Reduction, Region
+from graphc.lower.region import Reduction, Region, Store
 
-# Neighbouring columns accumulated together: two to four cache lines a row.
-LANES = 64
+# Neighbouring columns accumulated together: enough cache lines of a row for the hardware to fetch ahead,
+# few enough for wide matrices to fall into parts.
+LANES = 256
+# Rows summed in float32 before they join the float64 totals.
+ROWS = 64
 # Position within a strip.
 _LANE = expr.index("lane")
 # Number of a strip.
@@ -51,6 +54,8 @@ class Lanes:
     def write(self) -> list[Stage]:
         """Write the kernel's body; return its stages."""
         emitter, region = self.emitter, self.region
+        # The loop over a strip has no fixed length anyway: one kernel serves matrices of all sizes.
+        emitter.generic = True
         extent = region.space[self.lane_axis]
         n = emitter.size(extent)
         strips = dims.floordiv(extent + (LANES - 1), LANES)
@@ -97,22 +102,46 @@ class Lanes:
         stores = [s for s in region.stores if s.phase == phase]
         if totals:
             self.lane_loop([t.start for t in totals])
-        open_loops(emitter, region, self.inner)
-
-        def body() -> None:
-            for total in totals:
-                total.add(flat_position(self.emitter, self.region, self.inner) if total.arg else "0")
-            store_lines(emitter, stores)
-
-        self.lane_loop([body])
-        close_loops(emitter, len(self.inner))
+        self.loops(totals, stores)
         for total in totals:
             node = total.reduction.node
             emitter.replaced[expr.local(node, node.type.dtype)] = total.value()
 
+    def loops(self, totals: Sequence[LaneTotal], stores: Sequence[Store]) -> None:
+        """Write the loops of a phase over the reduced axes and, within, the columns of the strip."""
+        emitter, region = self.emitter, self.region
+        *around, last = self.inner
+        open_loops(emitter, region, around)
+        blocked = [t for t in totals if t.blocked]
+        extent = dims.product(tuple(region.space[a] for a in last))
+        n = emitter.size(extent)
+        begin = emitter.fresh("b")
+        if blocked:
+            emitter.open(f"for {begin} in range(0, {n}, {ROWS}):")
+            self.lane_loop([t.start_part for t in blocked])
+        variable = join(emitter, region, last)
+        name = emitter.fresh("i")
+        span = f"{begin}, min({begin} + {ROWS}, {n})" if blocked else n
+        emitter.open(f"for {name} in range({span}):", loop_variables(region, last, variable))
+        emitter.name(variable, name)
+
+        def body() -> None:
+            for total in totals:
+                total.add(flat_position(emitter, region, self.inner) if total.arg else "0")
+            store_lines(emitter, stores)
+
+        self.lane_loop([body])
+        emitter.close()
+        if blocked:
+            self.lane_loop([t.finish_part for t in blocked])
+        close_loops(emitter, len(around) + int(bool(blocked)))
+
 
 class LaneTotal:
-    """One reduction over a strip: an accumulator per column, in working memory."""
+    """One reduction over a strip: an accumulator per column, in working memory.
+
+    float32 sums have two, of a block of rows and of all blocks.
+    """
 
     def __init__(self, emitter: Emitter, reduction: Reduction) -> None:
         self.emitter = emitter
@@ -120,13 +149,17 @@ class LaneTotal:
         self.dtype = body_dtype(reduction)
         self.wide = wide(reduction.kind, self.dtype)
         self.arg = reduction.kind.startswith("arg")
+        self.blocked = reduction.kind == "sum" and self.wide != self.dtype
         self.scratch = Scratch(LANES, self.wide)
         self.buffer = emitter.buffer(self.scratch, (LANES,), self.wide)
+        self.part = (
+            emitter.buffer(Scratch(LANES, self.dtype), (LANES,), self.dtype) if self.blocked else self.buffer
+        )
         self.positions = Scratch(LANES, reduction.node.type.dtype)
         self.where = emitter.buffer(self.positions, (LANES,), reduction.node.type.dtype) if self.arg else None
 
-    def _cell(self) -> str:
-        return f"{self.buffer.name}[{self.emitter.operand(_LANE)}]"
+    def _cell(self, buffer: Buffer) -> str:
+        return f"{buffer.name}[{self.emitter.operand(_LANE)}]"
 
     def _where(self) -> str:
         return f"{self.where.name}[{self.emitter.operand(_LANE)}]" if self.where is not None else ""
@@ -134,24 +167,34 @@ class LaneTotal:
     def start(self) -> None:
         """Write the initialization."""
         start = scalar.literal(initial(self.reduction.kind, self.dtype), self.wide)
-        self.emitter.line(f"{self._cell()} = {scalar.stored(start, self.wide)}")
+        self.emitter.line(f"{self._cell(self.buffer)} = {scalar.stored(start, self.wide)}")
         if self.arg:
             self.emitter.line(f"{self._where()} = 0")
+
+    def start_part(self) -> None:
+        """Write what precedes a block of rows."""
+        self.emitter.line(f"{self._cell(self.part)} = {scalar.literal(0, self.dtype)}")
+
+    def finish_part(self) -> None:
+        """Write what follows a block of rows."""
+        cell, part = self._cell(self.buffer), self._cell(self.part)
+        self.emitter.line(f"{cell} = {cell} + {scalar.convert(part, self.dtype, self.wide)}")
 
     def add(self, flat: str) -> None:
         """Write the step that takes in one element, at flat position `flat`."""
         emitter = self.emitter
         text = emitter.text(self.reduction.body)
-        if self.dtype != self.wide:
-            text = scalar.convert(text, self.dtype, self.wide)
+        dtype = self.dtype if self.blocked else self.wide
+        if dtype != self.dtype:
+            text = scalar.convert(text, self.dtype, dtype)
         value, position = emitter.fresh("a"), emitter.fresh("k")
-        cell = self._cell()
-        emitter.line(f"{value} = ({cell} != 0)" if str(self.wide) == "bool" else f"{value} = {cell}")
+        cell = self._cell(self.part)
+        emitter.line(f"{value} = ({cell} != 0)" if str(dtype) == "bool" else f"{value} = {cell}")
         if self.arg:
             emitter.line(f"{position} = {self._where()}")
-        for line in step(self.reduction.kind, self.wide, value, position, text, flat):
+        for line in step(self.reduction.kind, dtype, value, position, text, flat):
             emitter.line(line)
-        emitter.line(f"{cell} = {scalar.stored(value, self.wide)}")
+        emitter.line(f"{cell} = {scalar.stored(value, dtype)}")
         if self.arg:
             emitter.line(f"{self._where()} = {position}")
 

@@ -58,6 +58,8 @@ class KernelText:
         What runs one after the other.  With more than one, parameter ``stage`` says which.
     choice : Choice, optional
         Among which schedules it was written, with what they were estimated to cost.
+    unroll : bool
+        See `KernelSource`.
     """
 
     params: tuple[tuple[str, str], ...]
@@ -67,6 +69,7 @@ class KernelText:
     checks: tuple[Node, ...]
     stages: tuple[Stage, ...] = (SOLE,)
     choice: Choice[Any] | None = None
+    unroll: bool = True
 
 
 def finish(emitter: Emitter, stages: Sequence[Stage], choice: Choice[Any] | None = None) -> KernelText:
@@ -121,9 +124,9 @@ def collapse(region: Region, runs: Sequence[Sequence[int]]) -> list[list[Group]]
 
     `runs` lists axes that stand in one nest; only neighbours within a run are joined.
     """
-    accesses = [e.args for e in walk(_values(region)) if e.kind == "load"]
+    accesses = [e.args for e in walk(region.values) if e.kind == "load"]
     accesses += [s.position for s in region.stores]
-    shapes = [e.data.type.shape for e in walk(_values(region)) if e.kind == "load"]
+    shapes = [e.data.type.shape for e in walk(region.values) if e.kind == "load"]
     shapes += [s.node.type.shape for s in region.stores]
     loose = _loose_indices(region)
     result: list[list[Group]] = []
@@ -139,14 +142,10 @@ def collapse(region: Region, runs: Sequence[Sequence[int]]) -> list[list[Group]]
     return result
 
 
-def _values(region: Region) -> list[Expr]:
-    return [r.body for r in region.reductions] + [s.value for s in region.stores]
-
-
 def _loose_indices(region: Region) -> set[Expr]:
     """Return loop variables that are used otherwise than as a whole position of a load."""
     used: set[Expr] = set()
-    for e in walk(_values(region)):
+    for e in walk(region.values):
         inner = e.args
         if e.kind == "load":
             inner = tuple(a for arg in e.args if arg.kind != "index" for a in walk([arg]))

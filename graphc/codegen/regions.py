@@ -6,16 +6,19 @@ whether the innermost axis is reduced: `rows` and `lanes`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from graphc import dims
-from graphc.codegen import totals
+from graphc.codegen import borders, strides, totals
+from graphc.codegen.columns import Columns
 from graphc.codegen.emitter import Emitter
 from graphc.codegen.lanes import Lanes
-from graphc.codegen.loops import KernelText, Stage, close_loops, collapse, declare, finish, store_lines
-from graphc.codegen.parts import open_parts, work
+from graphc.codegen.loops import Group, KernelText, Stage, close_loops, collapse, declare, finish, store_lines
+from graphc.codegen.parts import open_joined, open_parts, work
 from graphc.codegen.rows import Rows
 from graphc.lower.region import Region
+from graphc.lower.unroll import unrolled
 
 
 def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
@@ -29,22 +32,47 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
         Handles that lie in the memory of another handle (see `Assignment.aliases`).
     """
     emitter = Emitter()
-    values = [r.body for r in region.reductions] + [s.value for s in region.stores]
-    declare(emitter, values, region.stores, aliases)
     if not region.reduced:
-        stages = _write_map(emitter, region)
+        region = replace(region, stores=tuple(replace(s, value=unrolled(s.value)) for s in region.stores))
+    region = strides.split(region)
+    declare(emitter, region.values, region.stores, aliases)
+    if not region.reduced:
+        stages = _write_map(emitter, region, aliases)
     elif totals.suits(region):
         stages = totals.Totals(emitter, region).write()
+    elif region.columns:
+        stages = Columns(emitter, region).write()
     elif len(region.space) - 1 in region.reduced:
         stages = Rows(emitter, region).write()
     else:
         stages = Lanes(emitter, region).write()
-    return finish(emitter, stages)
+    # Vectorizing interleaves as much as pays.  Unrolled completely, a sum over a short row would lose its
+    # independent partial sums: without a loop between them LLVM chains one behind the other.
+    return replace(finish(emitter, stages), unroll=False)
 
 
-def _write_map(emitter: Emitter, region: Region) -> list[Stage]:
+def _write_map(emitter: Emitter, region: Region, aliases: Mapping[object, object]) -> list[Stage]:
     groups = collapse(region, [list(range(len(region.space)))])[0]
+    parts = borders.spans(region) if len(groups) > 1 and len(groups[-1]) == 1 and not aliases else []
+    if parts:
+        return _write_spans(emitter, region, groups, parts)
+    # One loop over whole arrays is as fast for any length: compiled once, it serves all of an optimizer's
+    # variables.
+    emitter.generic = len(groups) == 1
     units, opened = open_parts(emitter, region, groups, vector=True)
     store_lines(emitter, region.stores)
     close_loops(emitter, opened)
-    return [Stage(units, work(dims.product(region.space), [s.value for s in region.stores]))]
+    return [Stage(units, work(dims.product(region.space), region.values))]
+
+
+def _write_spans(
+    emitter: Emitter, region: Region, groups: Sequence[Group], parts: Sequence[borders.Span]
+) -> list[Stage]:
+    """Write a map whose innermost loop is cut into a border, an interior and a border."""
+    units, opened = open_parts(emitter, region, groups[:-1], vector=False)
+    for part in parts:
+        open_joined(emitter, region, groups[-1:], str(part.first), str(part.last))
+        store_lines(emitter, part.stores)
+        close_loops(emitter, 1)
+    close_loops(emitter, opened)
+    return [Stage(units, work(dims.product(region.space), region.values))]

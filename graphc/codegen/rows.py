@@ -47,13 +47,16 @@ class Rows:
         emitter, region = self.emitter, self.region
         reduced = tuple(region.space[a] for a in region.reduced)
         units, opened = open_parts(emitter, region, self.outer, vector=False, inside=dims.product(reduced))
-        kept = kept_values(region)
-        for phase in range(region.phases):
-            self.phase(phase, kept)
-        store_lines(emitter, [s for s in region.stores if s.phase is None])
+        self.row()
         close_loops(emitter, opened)
-        values = [r.body for r in region.reductions] + [s.value for s in region.stores]
-        return [Stage(units, work(dims.product(region.space), values))]
+        return [Stage(units, work(dims.product(region.space), region.values))]
+
+    def row(self) -> None:
+        """Write one row: its phases, then its own values."""
+        kept = kept_values(self.region)
+        for phase in range(self.region.phases):
+            self.phase(phase, kept)
+        store_lines(self.emitter, [s for s in self.region.stores if s.phase is None and not s.column])
 
     def phase(self, phase: int, kept: Mapping[Expr, int]) -> None:
         """Write one trip through the reduced axes."""
@@ -64,12 +67,17 @@ class Rows:
         totals = [Total(emitter, r) for r in reductions]
         for total in totals:
             total.start()
-        self.loops(totals, stores, saves)
+        self.loops(totals, stores, saves, phase)
         for total in totals:
             emitter.name(expr.local(total.reduction.node, total.reduction.node.type.dtype), total.result())
         self.reuse(saves, stores)
 
-    def loops(self, totals: Sequence[Total], stores: Sequence[Store], saves: Sequence[Expr]) -> None:
+    def beside(self, phase: int) -> None:
+        """Write what else the inner loop of a phase does; nothing here."""
+
+    def loops(
+        self, totals: Sequence[Total], stores: Sequence[Store], saves: Sequence[Expr], phase: int
+    ) -> None:
         """Write the loops of a phase: what they sum up, store and keep for later phases."""
         emitter, region = self.emitter, self.region
         *around, last = self.inner
@@ -92,6 +100,7 @@ class Rows:
             total.add(flat_position(self.emitter, self.region, self.inner) if total.arg else "0")
         for e in saves:
             self.save(e)
+        self.beside(phase)
         store_lines(emitter, stores)
         emitter.close()
         for total in totals:
@@ -183,7 +192,7 @@ def kept_values(region: Region) -> dict[Expr, int]:
     """
     inner = frozenset(region.indices[a] for a in region.reduced)
     by_phase: dict[int, list[Expr]] = {}
-    for r in region.reductions:
+    for r in (*region.reductions, *region.columns):
         by_phase.setdefault(r.phase, []).append(r.body)
     for s in region.stores:
         if s.phase is not None:

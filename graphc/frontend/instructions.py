@@ -29,6 +29,9 @@ _FLOAT_OPERATIONS = {
     "maximum": "llvm.maximum",
     "minimum": "llvm.minimum",
 }
+# Which of two zeros is the larger is left open, as in numpy.maximum: minding their signs would take six
+# instructions in place of one to three.
+_RELAXED = {"llvm.maximum": "nsz", "llvm.minimum": "nsz"}
 _ARITY = {"copysign": 2, "fma": 3, "maximum": 2, "minimum": 2}
 _BIT_CASTS = (("f32", "i32"), ("i32", "f32"), ("f64", "i64"), ("i64", "f64"))
 # name in kernel code -> comparison under which the second operand replaces the first, as in Python
@@ -58,7 +61,8 @@ def _float_operation(
     if len(arguments) != arity:
         raise KernelError(f"{intrinsic} takes {arity} operands, not {len(arguments)}")
     kind = fixed or _widest_float(arguments)
-    return w.intrinsic(kind, intrinsic, [convert(w, a, kind) for a in arguments])
+    operands = [convert(w, a, kind) for a in arguments]
+    return w.intrinsic(kind, intrinsic, operands, _RELAXED.get(intrinsic, ""))
 
 
 def _selection(comparison: ast.cmpop, w: Writer, arguments: Sequence[Value]) -> Value:

@@ -189,11 +189,12 @@ class Writer:
         """Declare an LLVM intrinsic."""
         self.declarations[name] = f"declare {result} @{name}({', '.join(parameters)})"
 
-    def intrinsic(self, kind: Scalar, name: str, arguments: Sequence[Value]) -> Value:
+    def intrinsic(self, kind: Scalar, name: str, arguments: Sequence[Value], flags: str = "") -> Value:
         """Call an LLVM intrinsic whose name ends in the type of its operands."""
         full = f"{name}.f{kind.bits}" if kind.is_float else f"{name}.i{kind.bits}"
         self.declare(kind.llvm, full, [a.type.llvm for a in arguments])
-        return self.value(kind, f"call {kind.llvm} @{full}({', '.join(map(str, arguments))})")
+        call = f"call {flags} {kind.llvm}" if flags else f"call {kind.llvm}"
+        return self.value(kind, f"{call} @{full}({', '.join(map(str, arguments))})")
 
     def finish(self, header: str) -> str:
         """Return the function's text."""

@@ -56,6 +56,10 @@ class ContractionRegion:
         """Number of loops over a result: the epilogue's."""
         return 1
 
+    def written(self, store: Store) -> int:
+        """Return when a result is written: in the only phase."""
+        return self.phases if store.phase is None else store.phase
+
     @cached_property
     def loads(self) -> Mapping[Node, tuple[tuple[int, Index], ...]]:
         """For every operand, when and at which index it is read."""

@@ -299,7 +299,25 @@ def _simplify_index(fn: str, a: Expr, b: Expr) -> Expr | None:
         return a
     if fn == "mod" and y == 1:
         return ZERO
+    if fn in ("floordiv", "mod") and y is not None and y > 1:
+        return _divide(fn, a, y)
     return None
+
+
+def _divide(fn: str, a: Expr, divisor: int) -> Expr | None:
+    """Divide a loop variable's multiple plus a constant, if the multiple divides evenly.
+
+    Loop variables never wrap around, as other integers may.
+    """
+    scaled, offset = (a.args[0], _value(a.args[1])) if a.kind == "call" and a.data == "add" else (a, 0)
+    if offset is None or scaled.kind != "call" or scaled.data != "mul" or scaled.args[0].kind != "index":
+        return None
+    factor = _value(scaled.args[1])
+    if factor is None or factor % divisor:
+        return None
+    if fn == "mod":
+        return index_const(offset % divisor)
+    return scaled.args[0] * index_const(factor // divisor) + offset // divisor
 
 
 def _fold_index(fn: str, x: int, y: int) -> Expr | None:

@@ -65,10 +65,9 @@ def move_origins(body: Body, fixed: Collection[object] = ()) -> tuple[Body, Mapp
 
 
 def _values(body: Region | ContractionRegion) -> list[Expr]:
-    stored = [s.value for s in body.stores]
     if isinstance(body, Region):
-        return [*(r.body for r in body.reductions), *stored]
-    return [body.lhs, body.rhs, *stored]
+        return body.values
+    return [body.lhs, body.rhs, *(s.value for s in body.stores)]
 
 
 def _starts(body: Region | ContractionRegion, fixed: Collection[object]) -> dict[Node, tuple[int, ...]]:
@@ -126,6 +125,7 @@ def _rebuilt(body: Body, image: Mapping[Expr, Expr], memo: dict[Expr, Expr]) -> 
     changed: dict[str, Any] = {"stores": tuple(replace(s, value=new(s.value)) for s in body.stores)}
     if isinstance(body, Region):
         changed["reductions"] = tuple(replace(r, body=new(r.body)) for r in body.reductions)
+        changed["columns"] = tuple(replace(r, body=new(r.body)) for r in body.columns)
     else:
         changed.update(lhs=new(body.lhs), rhs=new(body.rhs))
     return replace(body, **changed)

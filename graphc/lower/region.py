@@ -11,6 +11,10 @@ axes of one *space*; the other axes are the rows::
 
 A node's value at an index is a scalar expression, composed from those of its operands; a
 finished reduction is a `local` of the row.
+
+Beside them there may be *column sums*, over the rows and not within them (the gradient of a
+bias beside that of the scores).  They are finished after the last row, and so are the values
+that depend on them.
 """
 
 from __future__ import annotations
@@ -42,13 +46,15 @@ class Reduction:
 class Store:
     """One result of a region: its node, its value, and where in its buffer it goes.
 
-    `phase` is None for a row value, stored once per row after the last phase.
+    `phase` is None for a row value, stored once per row after the last phase, and for a
+    `column` value, stored after all rows.
     """
 
     node: Node
     value: Expr
     position: Index
     phase: int | None
+    column: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class Region:
         Axes that reductions run over; empty for a pure map.
     reductions, stores
         What to compute.
+    columns : tuple of Reduction
+        Sums over all axes but the reduced ones.
     """
 
     space: Shape
@@ -72,18 +80,31 @@ class Region:
     reduced: frozenset[int]
     reductions: tuple[Reduction, ...]
     stores: tuple[Store, ...]
+    columns: tuple[Reduction, ...] = ()
 
     @property
     def phases(self) -> int:
         """Number of loops over the reduced axes in each row."""
-        levels = [r.phase for r in self.reductions] + [s.phase for s in self.stores if s.phase is not None]
+        levels = [r.phase for r in (*self.reductions, *self.columns)]
+        levels += [s.phase for s in self.stores if s.phase is not None]
         return max(levels, default=0) + 1
+
+    @property
+    def values(self) -> list[Expr]:
+        """What is summed up and what is stored."""
+        return [r.body for r in (*self.reductions, *self.columns)] + [s.value for s in self.stores]
+
+    def written(self, store: Store) -> int:
+        """Return when a result is written: its phase, then rows, then columns."""
+        if store.column:
+            return self.phases + 1
+        return self.phases if store.phase is None else store.phase
 
     @cached_property
     def loads(self) -> Mapping[Node, tuple[tuple[int, Index], ...]]:
-        """For every operand, when and at which index it is read; a row value counts as after all phases."""
-        timed = [(r.phase, r.body) for r in self.reductions]
-        timed += [(self.phases if s.phase is None else s.phase, s.value) for s in self.stores]
+        """For every operand, when (see `written`) and at which index it is read."""
+        timed = [(r.phase, r.body) for r in (*self.reductions, *self.columns)]
+        timed += [(self.written(s), s.value) for s in self.stores]
         return timed_loads(timed)
 
 
@@ -139,10 +160,20 @@ def lower_region(nodes: Sequence[Node], outputs: Sequence[Node], frame: Frame) -
     space, reduced = frame.space, frame.reduced
     indices = tuple(expr.index(f"i{a}") for a in range(len(space)))
     composer = Composer(frozenset(nodes), indices, frame)
-    reductions = composer.reductions([n for n in nodes if is_reduction(n)])
+    found = [n for n in nodes if is_reduction(n)]
+    inner = frozenset(a for a in reduced if space[a] != 1)
+    within = [n for n in found if reduces(n, frame.places[n], space) == inner]
+    reductions = composer.reductions(within, {})
     levels = {r.node: r.phase for r in reductions}
-    stores = tuple(composer.store(n, levels) for n in outputs)
-    return Region(space, indices, reduced, reductions, stores)
+    columns = composer.reductions([n for n in found if n not in levels], levels)
+    stores = tuple(composer.store(n, levels, frozenset(r.node for r in columns)) for n in outputs)
+    return Region(space, indices, reduced, reductions, stores, columns)
+
+
+def reduces(node: Node, axes: Sequence[int | None], space: Shape) -> frozenset[int]:
+    """Return the axes of the space that a reduction runs over, given where its operand's axes lie."""
+    named = (axes[k] for k in node.attrs["axes"])
+    return frozenset(a for a in named if a is not None and space[a] != 1)
 
 
 class Composer:
@@ -208,10 +239,10 @@ class Composer:
     def _index(self, axes: tuple[int | None, ...]) -> Index:
         return tuple(expr.ZERO if a is None else self.indices[a] for a in axes)
 
-    def reductions(self, nodes: Sequence[Node]) -> tuple[Reduction, ...]:
-        """Compose the bodies of the reductions and put each into its phase."""
+    def reductions(self, nodes: Sequence[Node], before: Mapping[Node, int]) -> tuple[Reduction, ...]:
+        """Compose the bodies of the reductions and put each into its phase, given those of others."""
         found: list[Reduction] = []
-        levels: dict[Node, int] = {}
+        levels = dict(before)
         for node in nodes:
             rule = node.op.lowering
             kind = rule.kind if isinstance(rule, AxisReduce) else ""
@@ -222,10 +253,12 @@ class Composer:
             found.append(Reduction(node, kind, body, levels[node]))
         return tuple(found)
 
-    def store(self, node: Node, levels: Mapping[Node, int]) -> Store:
+    def store(self, node: Node, levels: Mapping[Node, int], columns: frozenset[Node] = frozenset()) -> Store:
         """Compose a result and put it into its phase, or into the row if it varies with the row only."""
         index = self.place(node)
         value = self.value(node, index)
+        if any(e.kind == "local" and e.data in columns for e in walk([value])):
+            return Store(node, value, index, None, column=True)
         walked = {a for a in self.axes(node) if a is not None}
         per_row = bool(self.frame.reduced) and not walked & self.frame.reduced
         return Store(node, value, index, None if per_row else phase_of(value, levels))

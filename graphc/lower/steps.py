@@ -13,7 +13,7 @@ from graphc.dims import Dim
 from graphc.errors import PassError
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion, lower_contraction
-from graphc.lower.region import Frame, Region, frame_of, lower_region
+from graphc.lower.region import Frame, Region, Store, frame_of, lower_region
 from graphc.lower.rules import (
     Alias,
     AxisReduce,
@@ -21,7 +21,6 @@ from graphc.lower.rules import (
     Contract,
     Expand,
     Fused,
-    Index,
     Item,
     Leaf,
     Loop,
@@ -138,12 +137,10 @@ def _lower_fused(node: Node) -> Step:
     return Step(node, lower(members, body.outputs, body.frame), reads, writes, members)
 
 
-def identity_reads(
-    region: Region | ContractionRegion, handle: Node, store_position: Index, phase: int | None
-) -> bool:
+def identity_reads(region: Region | ContractionRegion, handle: Node, store: Store) -> bool:
     """Tell whether `handle` is read only at the element that the store then overwrites.
 
     Then the result may take over the operand's memory.
     """
-    last = region.phases if phase is None else phase
-    return all(when <= last and index == store_position for when, index in region.loads.get(handle, ()))
+    last = region.written(store)
+    return all(when <= last and index == store.position for when, index in region.loads.get(handle, ()))

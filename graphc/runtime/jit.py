@@ -48,7 +48,7 @@ def compile_kernel(source: KernelSource, symbol: str) -> CompiledObject:
         module = llvm.parse_assembly(text)
     except RuntimeError as error:
         raise KernelError(f"kernel {source.name} became invalid LLVM IR: {error}\n{source.code}") from error
-    return target.compile_module(module, symbol)
+    return target.compile_module(module, symbol, source.unroll)
 
 
 def assembly(source: KernelSource, symbol: str) -> str:

@@ -44,6 +44,8 @@ class KernelSource:
         ``"int64"`` a scalar.
     code : str
         Text that defines ``kernel(<params>, block, blocks, worker)``.
+    unroll : bool
+        Whether LLVM may unroll its loops beyond what vectorizing them interleaves.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class KernelSource:
     name: str
     params: tuple[tuple[str, str], ...]
     code: str
+    unroll: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what could never compile, before it reaches a cache key."""
@@ -82,7 +85,7 @@ class KernelSource:
             64 hexadecimal digits.
         """
         header = ",".join(f"{param}:{kind}" for param, kind in self.params)
-        text = "\0".join((fingerprint, header, _without_comments(self.code)))
+        text = "\0".join((fingerprint, header, str(self.unroll), _without_comments(self.code)))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

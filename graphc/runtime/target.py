@@ -49,16 +49,16 @@ def machine() -> llvm.TargetMachine:
     )
 
 
-def _pass_builder() -> llvm.PassBuilder:
+def _pass_builder(unroll: bool) -> llvm.PassBuilder:
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
     options.slp_vectorization = True
     options.loop_interleaving = True
-    options.loop_unrolling = True
+    options.loop_unrolling = unroll
     return llvm.create_pass_builder(machine(), options)
 
 
-def compile_module(module: llvm.ModuleRef, symbol: str) -> CompiledObject:
+def compile_module(module: llvm.ModuleRef, symbol: str, unroll: bool = True) -> CompiledObject:
     """Optimize a module in place around its one public function and emit its object code.
 
     Parameters
@@ -67,6 +67,8 @@ def compile_module(module: llvm.ModuleRef, symbol: str) -> CompiledObject:
         Self-contained module; everything but `symbol` becomes private to it.
     symbol : str
         Name of the public function.
+    unroll : bool, default True
+        Whether LLVM may unroll loops beyond what vectorizing them interleaves.
 
     Examples
     --------
@@ -77,7 +79,7 @@ def compile_module(module: llvm.ModuleRef, symbol: str) -> CompiledObject:
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
             value.linkage = "internal"
-    builder = _pass_builder()
+    builder = _pass_builder(unroll)
     builder.getModulePassManager().run(module, builder)
     # Taken before emission, which rewrites the module into the shape of the instructions.
     packed_llvm = zlib.compress(str(module).encode(), level=1)
