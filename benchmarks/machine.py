@@ -9,8 +9,6 @@ from pathlib import Path
 
 __all__ = ["facts", "limit_threads", "usable_cpus"]
 
-_PACKAGES = ("graphc", "numpy", "numba", "llvmlite", "torch", "jax", "jaxlib")
-
 
 def usable_cpus() -> int:
     """Return how many CPUs this process may run on."""
@@ -36,13 +34,13 @@ def limit_threads(count: int) -> None:
 
 
 def facts() -> dict[str, str]:
-    """Return the machine, the versions, and how busy the machine was at the start."""
+    """Return the machine, its Python, and how busy the machine was at the start."""
     found = {
         "cpu": _cpu(),
         "cpus used": f"{usable_cpus()} of {os.cpu_count()}",
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{package: _version(package) for package in _PACKAGES},
+        "numpy": metadata.version("numpy"),
     }
     if hasattr(os, "getloadavg"):
         found["load before"] = f"{os.getloadavg()[0]:.2f}"
@@ -55,10 +53,3 @@ def _cpu() -> str:
     lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

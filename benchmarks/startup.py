@@ -6,18 +6,18 @@ compiling and running the first step took after that.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any
 
 # Nothing that imports NumPy: a start is to be timed from the first import on.
+from benchmarks import children
 from benchmarks.agreement import require_close
 from benchmarks.tables import Table, seconds
+from benchmarks.vocabulary import UnsupportedError
 
 __all__ = ["Start", "measure", "table_of"]
 
@@ -31,7 +31,7 @@ class Start:
     loss: float
 
 
-def _start(peer_name: str, workload_name: str, directory: str) -> Start:
+def _start(peer_name: str, workload_name: str, directory: str) -> dict[str, Any]:
     """Be the child: import, build, step once."""
     started = time.perf_counter()
     from benchmarks import peers
@@ -40,38 +40,58 @@ def _start(peer_name: str, workload_name: str, directory: str) -> Start:
     peer = peers.load(peer_name)
     imported = time.perf_counter()
     peer.keep_compiled_in(directory)
-    loss = float(peer.train(WORKLOADS[workload_name]).step())
-    return Start(imported - started, time.perf_counter() - imported, loss)
+    workload = WORKLOADS[workload_name]
+    runner = peer.build(workload, False)
+    (loss,) = runner.arrays(runner.step(runner.prepare(workload.feed())))
+    return asdict(Start(imported - started, time.perf_counter() - imported, float(loss)))
 
 
-def _spawn(peer_name: str, workload_name: str, directory: str) -> Start:
-    command = [sys.executable, "-m", "benchmarks.startup", peer_name, workload_name, directory]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return Start(**json.loads(done.stdout.splitlines()[-1]))
+Starts = dict[str, dict[str, list[Start]]]
 
 
-def measure(names: list[str], workload_name: str, rounds: int) -> dict[str, dict[str, list[Start]]]:
-    """Return the cold and warm starts of each framework, taken in turns.
+def measure(pythons: Mapping[str, str], workload_name: str, rounds: int) -> tuple[Starts, dict[str, str]]:
+    """Return the cold and warm starts of each framework, taken in turns, and why others are absent.
+
+    Parameters
+    ----------
+    pythons : mapping of str to str
+        The frameworks, and the interpreter that finds each.
+    workload_name : str
+        The workload.
+    rounds : int
+        How many starts of each kind.
 
     Raises
     ------
     DisagreementError
         If the first steps do not give the same loss.
     """
-    found: dict[str, dict[str, list[Start]]] = {name: {"cold": [], "warm": []} for name in names}
+    found: Starts = {name: {"cold": [], "warm": []} for name in pythons}
+    absent: dict[str, str] = {}
     for _ in range(rounds):
-        for name, kinds in found.items():
-            with tempfile.TemporaryDirectory() as directory:
-                for starts in kinds.values():
-                    starts.append(_spawn(name, workload_name, directory))
+        for name in list(found):
+            try:
+                _start_twice(pythons[name], name, workload_name, found[name])
+            except (UnsupportedError, children.FailedError) as reason:
+                absent[name] = str(reason)
+                del found[name]
     every = [(name, start.loss) for name, kinds in found.items() for s in kinds.values() for start in s]
     for name, loss in every:
         require_close(name, loss, *every[0])
-    return found
+    return found, absent
+
+
+def _start_twice(python: str, peer_name: str, workload_name: str, kinds: Mapping[str, list[Start]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        for starts in kinds.values():
+            found = children.ask(python, "benchmarks.startup", peer_name, workload_name, directory)
+            starts.append(Start(**found))
 
 
 def table_of(title: str, found: Mapping[str, Mapping[str, Sequence[Start]]]) -> Table:
     """Return the table of one workload, of medians."""
+    from benchmarks.peers import PEERS
+
     heads = ("start", "import, cold", "to first loss, cold", "import, warm", "to first loss, warm")
     table = Table(title, heads)
     for name, kinds in found.items():
@@ -80,14 +100,9 @@ def table_of(title: str, found: Mapping[str, Mapping[str, Sequence[Start]]]) -> 
             for starts in kinds.values()
             for part in ("imports", "first_step")
         )
-        table.rows.append((name, *cells))
+        table.rows.append((PEERS[name].label, *cells))
     return table
 
 
-def main() -> None:
-    """Print one start, measured in this process, as JSON."""
-    print(json.dumps(asdict(_start(*sys.argv[1:]))))
-
-
 if __name__ == "__main__":
-    main()
+    children.answer(_start)

@@ -1,33 +1,35 @@
-"""Training steps: first that all frameworks agree, then how long a step takes in each."""
+"""The workloads: first that all frameworks agree, then how long a call takes in each."""
 
 from __future__ import annotations
 
-import gc
-import math
-import time
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from statistics import median, quantiles
-from typing import Any
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Protocol
 
-from benchmarks import peers
-from benchmarks.agreement import require_close
-from benchmarks.peers import Trainer
-from benchmarks.tables import Table, seconds
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.agreement import DisagreementError, require_equal
+from benchmarks.children import FailedError
+from benchmarks.counting import cost_of
+from benchmarks.vocabulary import UnsupportedError
+from benchmarks.workload import Array, Workload
 
-__all__ = ["Timing", "run", "table_of"]
+__all__ = ["Line", "Served", "Timing", "run"]
 
-# Enough for every weight to have changed several times, and too few for rounding to grow.
-CHECKED_STEPS = 5
-# Samples in a framework's turn, after one that does not count: caches and threads are its own then.
-SAMPLES = 5
-SHORTEST_SAMPLE = 2e-3
+# The interpreter takes too long for more.
+INTERPRETED_FLOPS = 2e9
+
+
+class Served(Protocol):
+    """A framework that does what it is asked; see `benchmarks.host.Host` for the methods."""
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the host."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per step of one framework: for each round, its samples."""
+    """Seconds per call of one framework: for each round, its samples."""
 
     rounds: tuple[tuple[float, ...], ...]
 
@@ -42,100 +44,112 @@ class Timing:
         return min(map(min, self.rounds))
 
     def ratios(self, base: Timing) -> list[float]:
-        """Return, round by round, how many times as long as in `base` a step takes."""
+        """Return, round by round, how many times as long as in `base` a call takes."""
         return [median(a) / median(b) for a, b in zip(self.rounds, base.rounds, strict=True)]
 
 
-# --------------------------------------------------------------------- agreeing
-def losses(trainer: Trainer) -> list[float]:
-    """Return the losses of the first steps."""
-    trainer.reset()
-    return [float(trainer.step()) for _ in range(CHECKED_STEPS)]
+@dataclass
+class Line:
+    """What was found out about a workload.
 
-
-def check(first: float, found: Mapping[str, list[float]]) -> None:
-    """Compare the first loss with the interpreter's, and all losses among the frameworks.
-
-    Raises
-    ------
-    DisagreementError
-        Naming the framework and the step.
+    Attributes
+    ----------
+    timings : dict of str to Timing
+        By framework.
+    absent : dict of str to str
+        Why the others did not take part.
+    failures, disagreements : dict of str to str
+        Those that failed, and those that computed something else.
     """
-    reference = next(iter(found))
-    for name, values in found.items():
-        require_close(f"{name} before the first step", values[0], "the interpreter", first)
-        for step, (value, expected) in enumerate(zip(values, found[reference], strict=True)):
-            require_close(f"{name} after {step} steps", value, reference, expected)
+
+    timings: dict[str, Timing] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    disagreements: dict[str, str] = field(default_factory=dict)
 
 
-# ----------------------------------------------------------------------- timing
-def interleave(trainers: Mapping[str, Trainer], rounds: int) -> dict[str, Timing]:
-    """Time the frameworks in turns, each first in some round, so that noise hits all of them.
+class _Run:
+    """One workload in several frameworks; whoever fails at a stage is left out of the next."""
 
-    Every turn starts from the first weights: all frameworks do the same arithmetic, however
-    many steps they manage, and none trains on until its numbers underflow.
+    def __init__(self, name: str, workload: Workload, served: Mapping[str, Served]) -> None:
+        self.name, self.workload = name, workload
+        self.left = dict(served)
+        self.line = Line()
+
+    def each(self, ask: Callable[[str, Served], Any]) -> dict[str, Any]:
+        """Return the answers of those that are left and answer."""
+        answers = {}
+        for peer, host in list(self.left.items()):
+            try:
+                answers[peer] = ask(peer, host)
+                continue
+            except UnsupportedError as reason:
+                self.line.absent[peer] = str(reason)
+            except FailedError as error:
+                self.line.failures[peer] = str(error)
+            except DisagreementError as error:
+                self.line.disagreements[peer] = str(error)
+            del self.left[peer]
+        return answers
+
+    def check(self) -> None:
+        """Compare all with the interpreter, or with the first if that would take too long."""
+        found = self.each(lambda _, host: host.call("results"))
+        if not found:
+            return
+        first = next(iter(found))
+        interpreted = first == "graphc" and cost_of(self.workload).flops <= INTERPRETED_FLOPS
+        truth = self.left[first].call("reference") if interpreted else found[first][0]
+        against = "the interpreter" if interpreted else first
+        self.each(lambda peer, _: self._compare(peer, found[peer], against, truth))
+        self.each(lambda peer, _: self._compare_all(peer, found[peer], first, found[first]))
+
+    def _compare(self, peer: str, values: list[list[Array]], other: str, truth: list[Array]) -> None:
+        require_equal(f"{peer}, first call", values[0], other, truth, self.workload.tolerance)
+
+    def _compare_all(
+        self, peer: str, values: list[list[Array]], other: str, expected: list[list[Array]]
+    ) -> None:
+        for step, (a, b) in enumerate(zip(values, expected, strict=True)):
+            require_equal(f"{peer} after {step} steps", a, other, b, self.workload.tolerance)
+
+    def interleave(self, rounds: int) -> None:
+        """Time the frameworks in turns, each first in some round, so that noise hits all of them."""
+        self.each(lambda _, host: host.call("calibrate"))
+        found: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.left}
+        for _ in range(rounds):
+            for name, samples in self.each(lambda _, host: host.call("turn")).items():
+                found[name].append(samples)
+            self.left = _rotated(self.left)
+        self.line.timings = {name: Timing(tuple(found[name])) for name in found if name in self.left}
+
+
+def _rotated(served: Mapping[str, Served]) -> dict[str, Served]:
+    """Return the same with the first at the end."""
+    items = list(served.items())
+    return dict(items[1:] + items[:1])
+
+
+def run(name: str, workload: Workload, served: Mapping[str, Served], rounds: int) -> Line:
+    """Build, check, then time a workload.
+
+    Parameters
+    ----------
+    name : str
+        Of the workload, as the hosts know it.
+    workload : Workload
+        The workload.
+    served : mapping of str to Served
+        The frameworks; the first is what the others are compared with.
+    rounds : int
+        How many turns each gets.
     """
-    names = list(trainers)
-    calls = {name: _calls(trainer) for name, trainer in trainers.items()}
-    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
-    gc.disable()
-    try:
-        for number in range(rounds):
-            start = number % len(names)
-            for name in names[start:] + names[:start]:
-                trainers[name].reset()
-                samples = [_sample(trainers[name].step, calls[name]) for _ in range(SAMPLES + 1)]
-                found[name].append(tuple(samples[1:]))
-            gc.collect()
-    finally:
-        gc.enable()
-    return {name: Timing(tuple(samples)) for name, samples in found.items()}
-
-
-def _calls(trainer: Trainer) -> int:
-    """Return how many steps make a sample long enough for the clock."""
-    trainer.reset()
-    return max(1, math.ceil(SHORTEST_SAMPLE / min(_sample(trainer.step, 1) for _ in range(10))))
-
-
-def _sample(step: Callable[[], Any], calls: int) -> float:
-    started = time.perf_counter()
-    for _ in range(calls):
-        step()
-    return (time.perf_counter() - started) / calls
-
-
-def run(workload: Workload, names: list[str], rounds: int) -> dict[str, Timing]:
-    """Check, then time.
-
-    Raises
-    ------
-    DisagreementError
-        If the frameworks do not compute the same losses.
-    """
-    from benchmarks.peers.graphc_compiled import first_loss
-
-    trainers = {name: peers.load(name).train(workload) for name in names}
-    check(first_loss(workload), {name: losses(t) for name, t in trainers.items()})
-    return interleave(trainers, rounds)
-
-
-# --------------------------------------------------------------------- printing
-def table_of(name: str, timings: Mapping[str, Timing]) -> Table:
-    """Return the table of one workload; ratios are to graphc, round by round."""
-    heads = ("training step", "median", "fastest", "x graphc", "middle half")
-    table = Table(WORKLOADS[name].title, heads)
-    for peer, timing in timings.items():
-        row = [peers.load(peer).label, seconds(timing.median), seconds(timing.fastest)]
-        table.rows.append((*row, *_ratio_cells(timing, timings.get("graphc"))))
-    return table
-
-
-def _ratio_cells(timing: Timing, base: Timing | None) -> tuple[str, str]:
-    if base is None or base is timing:
-        return "", ""
-    ratios = timing.ratios(base)
-    if len(ratios) < 2:
-        return f"{ratios[0]:.2f}", ""
-    low, middle, high = quantiles(ratios, n=4, method="inclusive")
-    return f"{middle:.2f}", f"{low:.2f} to {high:.2f}"
+    task = _Run(name, workload, served)
+    task.each(lambda _, host: host.call("build", name))
+    task.check()
+    task.interleave(rounds)
+    # Those that failed may hold something as well, or have begun anew and hold nothing.
+    for host in served.values():
+        with contextlib.suppress(FailedError, UnsupportedError):
+            host.call("drop")
+    return task.line

@@ -1,58 +1,178 @@
-"""PyTorch as most people run it: eagerly, but with the fused form of Adam."""
+"""PyTorch as most people run it: eagerly, but with the fused form of the optimizer."""
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Any
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
-from torch import nn
+from torch.nn import functional
 
 from benchmarks.peers import Peer
-from benchmarks.workloads import Conv, Dense, Layer, MaxPool, Workload
+from benchmarks.vocabulary import Values, Vocabulary
+from benchmarks.workload import Adam, Array, Forward, Gradient, Momentum, Role, Training, Workload
 
-__all__ = ["PEER"]
+__all__ = ["PEER", "TorchRunner"]
 
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
-
-
-def _modules(layer: Layer) -> list[nn.Module]:
-    if isinstance(layer, MaxPool):
-        return [nn.MaxPool2d(layer.window)]
-    if isinstance(layer, Dense):
-        found: list[nn.Module] = [nn.Linear(layer.inputs, layer.outputs)]
-    elif isinstance(layer, Conv):
-        found = [nn.Conv2d(layer.inputs, layer.outputs, layer.window, padding=layer.padding)]
-    else:
-        return [nn.Flatten()]
-    return found if layer.activation is None else [*found, _ACTIVATIONS[layer.activation]()]
+Tensor = torch.Tensor
+Feed = dict[str, Tensor]
 
 
-class _Trainer:
+class _Words(Vocabulary):
+    exp = staticmethod(torch.exp)
+    tanh = staticmethod(torch.tanh)
+    sigmoid = staticmethod(torch.sigmoid)
+    relu = staticmethod(functional.relu)
+    gelu = staticmethod(functional.gelu)
+    matmul = staticmethod(torch.matmul)
+    # PyTorch keeps the weight of a dense layer transposed.
+    dense = staticmethod(functional.linear)
+    conv2d = staticmethod(functional.conv2d)
+    max_pool = staticmethod(functional.max_pool2d)
+    mean = staticmethod(torch.mean)
+    total = staticmethod(torch.sum)
+    cross_entropy = staticmethod(functional.cross_entropy)
+    binary_cross_entropy = staticmethod(functional.binary_cross_entropy_with_logits)
+
+    def lstm(self, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
+        state = torch.zeros(1, x.shape[0], recurrent.shape[1])
+        # PyTorch adds two biases.
+        weights = (kernel, recurrent, bias, torch.zeros_like(bias))
+        return torch.lstm(x, (state, state), weights, True, 1, 0.0, self.training, False, True)[0]
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        heads = (t.unsqueeze(1) for t in (q, k, v))
+        return functional.scaled_dot_product_attention(*heads).squeeze(1)
+
+    def softmax(self, x: Tensor) -> Tensor:
+        return functional.softmax(x, dim=-1)
+
+    def layer_norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return functional.layer_norm(x, scale.shape, scale, shift)
+
+    def batch_norm(self, x: Tensor, values: Values, name: str) -> Tensor:
+        scale, shift, mean, var = (values[f"{name}.{part}"] for part in ("scale", "shift", "mean", "var"))
+        return functional.batch_norm(x, mean, var, scale, shift, self.training)
+
+    def flatten(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def rows(self, x: Tensor) -> Tensor:
+        return x.flatten(0, -2)
+
+    def embedding(self, table: Tensor, indices: Tensor) -> Tensor:
+        return functional.embedding(indices, table)
+
+    def mean_of_image(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class TorchRunner:
+    """A workload in PyTorch, eagerly.
+
+    Parameters
+    ----------
+    workload : Workload
+        What to do.
+    """
+
     def __init__(self, workload: Workload) -> None:
         if hasattr(os, "sched_getaffinity"):
             torch.set_num_threads(len(os.sched_getaffinity(0)))
         self.workload = workload
-        self.model = nn.Sequential(*(module for layer in workload.layers for module in _modules(layer)))
-        self.x, self.y = map(torch.from_numpy, workload.data())
-        binary = workload.loss == "binary"
-        self.loss = nn.BCEWithLogitsLoss() if binary else nn.CrossEntropyLoss()
-        self.first = [torch.from_numpy(a) for pair in workload.weights() for a in pair]
+        roles = {name: spec.role for name, spec in workload.weights.items()}
+        self.first = {n: _tensor(a, roles[n]) for n, a in workload.first_weights().items()}
+        self.weights = {name: tensor.clone() for name, tensor in self.first.items()}
+        if not isinstance(workload.task, Forward):
+            for name in workload.trained:
+                self.weights[name].requires_grad_()
+        self.body = self.prepared(functools.partial(workload.body, _Words(workload.training)))
+        self.call = {Forward: self._forward, Gradient: self._differentiate, Training: self._train}[
+            type(workload.task)
+        ]
         self.reset()
 
-    def reset(self) -> None:
-        with torch.no_grad():
-            for parameter, value in zip(self.model.parameters(), self.first, strict=True):
-                # A linear layer keeps its weight transposed.
-                parameter.copy_(value.T if value.ndim == 2 else value)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), self.workload.learning_rate, fused=True)
+    def prepared(self, body: Callable[[Feed], Tensor]) -> Callable[[Feed], Tensor]:
+        """Return what computes the body's value from the inputs."""
+        return lambda feed: body(feed | self.weights)
 
-    def step(self) -> Any:
+    def _forward(self, feed: Feed) -> list[Tensor]:
+        with torch.inference_mode():
+            return [self.body(feed)]
+
+    def _differentiate(self, feed: Feed) -> list[Tensor]:
+        task = self.workload.task
+        assert isinstance(task, Gradient)
+        value = self.body(feed) if task.value else self._kept(feed)
+        operands = [(feed | self.weights)[name] for name in task.wrt]
+        gradients = torch.autograd.grad(value, operands, feed["cotangent"], retain_graph=not task.value)
+        return [value, *gradients] if task.value else list(gradients)
+
+    def _kept(self, feed: Feed) -> Tensor:
+        """Return the value, computed once: only its gradient is asked for again and again."""
+        if self.kept is None:
+            self.kept = self.body(feed)
+        return self.kept
+
+    def _train(self, feed: Feed) -> list[Tensor]:
         self.optimizer.zero_grad()
-        loss = self.loss(self.model(self.x), self.y)
+        loss = self.body(feed)
         loss.backward()
         self.optimizer.step()
-        return loss.detach()
+        return [loss]
+
+    def prepare(self, feed: Mapping[str, Array]) -> Feed:
+        """Return the inputs as tensors."""
+        task, found = self.workload.task, {n: _tensor(a, "plain") for n, a in feed.items()}
+        self.kept: Tensor | None = None
+        for name in task.wrt if isinstance(task, Gradient) else ():
+            (found | self.weights)[name].requires_grad_()
+        return found
+
+    def reset(self) -> None:
+        """Start over from the first weights."""
+        task = self.workload.task
+        if not isinstance(task, Training):
+            return
+        with torch.no_grad():
+            for name, value in self.first.items():
+                self.weights[name].copy_(value)
+        self.optimizer = _optimizer(task.optimizer, [self.weights[name] for name in self.workload.trained])
+
+    def step(self, feed: Feed) -> list[Tensor]:
+        """Run once."""
+        return self.call(feed)
+
+    def arrays(self, results: list[Tensor]) -> list[Array]:
+        """Return the results as arrays."""
+        return [_array(r, role) for r, role in zip(results, self.workload.roles, strict=True)]
+
+    def compilations(self) -> int:
+        """Return 0: nothing is compiled."""
+        return 0
 
 
-PEER = Peer("torch, eager", _Trainer, lambda directory: None)
+def _tensor(array: Array, role: Role) -> Tensor:
+    tensor = torch.from_numpy(array.copy())
+    return tensor.T.contiguous() if role == "dense" else tensor
+
+
+def _array(tensor: Tensor, role: Role) -> Array:
+    found = np.array(tensor.detach().numpy())
+    return found.T if role == "dense" else found
+
+
+def _optimizer(chosen: Adam | Momentum, weights: list[Tensor]) -> torch.optim.Optimizer:
+    if isinstance(chosen, Adam):
+        betas = (chosen.beta1, chosen.beta2)
+        return torch.optim.Adam(weights, chosen.rate, betas, chosen.eps, fused=True)
+    return torch.optim.SGD(weights, chosen.rate, chosen.momentum, fused=True)
+
+
+def _build(workload: Workload, varies: bool) -> TorchRunner:
+    return TorchRunner(workload)
+
+
+PEER = Peer(_build)
