@@ -101,6 +101,25 @@ def test_sums_longer_than_a_chunk(ranked: int) -> None:
     check([a, b], [gx.relu(a @ b).astype("float64")], {}, dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n"), [(1, 2100), (2100, 1), ("b", 2100)])
+def test_products_with_a_vector(m: Any, n: int, dtype: str, ranked: int) -> None:
+    batch = (m, 1) if m == "b" else (m,)
+    rows = 1 if m == "b" else m
+    k = 317
+    inputs, outputs = [], []
+    for layout in "nt":
+        a = gx.placeholder(f"a{layout}", (*batch, k), dtype)
+        b, right = operand(f"b{layout}", layout, k, n, dtype)
+        inputs += [a, b]
+        outputs += [gx.relu(a @ right), a @ right]
+    a, left = operand("a", "t", rows, k, dtype)
+    b = gx.placeholder("b", (k, n), dtype)
+    program = gx.compile([*inputs, a, b], [*outputs, left @ b])
+    for size in (1, 3):
+        compare(program, [*inputs, a, b], [*outputs, left @ b], {"b": size}, dtype)
+
+
 @pytest.mark.parametrize("layouts", ["nn", "nt", "tn", "tt"])
 def test_strides_that_collide_in_the_caches(layouts: str) -> None:
     """Copies of either operand: large products whose rows lie 2 KiB apart."""
@@ -154,8 +173,10 @@ CHOICES = [
     ("a transposed right operand", (512, 512, 512, "nt"), ("tile", False, "transpose")),
     ("a few rows times a transposed matrix", (8, 512, 2048, "nt"), ("dot", False, "")),
     ("a matrix times a vector", (1024, 1, 1024, "nn"), ("dot", False, "")),
-    ("a transposed matrix times a vector", (1024, 1, 1024, "tn"), ("tile", True, "")),
-    ("a vector times a matrix", (1, 1024, 1024, "nn"), ("tile", False, "")),
+    ("a transposed matrix times a vector", (4096, 1, 1024, "tn"), ("sweep", True, "")),
+    ("a vector times a matrix", (1, 4096, 1024, "nn"), ("sweep", False, "")),
+    ("a vector times a narrow matrix", (1, 1024, 1024, "nn"), ("tile", False, "")),
+    ("a vector times a long matrix", (1, 4096, 100_000, "nn"), ("tile", False, "")),
     ("a vector times a transposed matrix", (1, 1024, 1024, "nt"), ("dot", False, "")),
     ("a matrix times a few columns", (1024, 4, 1024, "nn"), ("dot", False, "gather")),
 ]

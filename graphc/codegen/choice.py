@@ -8,7 +8,7 @@ times.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -43,6 +43,13 @@ _CONFLICT = 2048
 _SHARING = 192
 # Rows and columns that a dot tile reads side by side: all may lie in one set of the L1 cache.
 _STREAMS = 8
+# Bytes of a page of memory, across which processors do not read ahead: the strip of a sweep.  Bytes of a row
+# below which a wide tile is as fast.
+_PAGE, _LEAST_SWEEP = 4096, 8192
+# Inner steps beyond which sums of a sweep, added up one after the other, would lose accuracy.
+_LONGEST_SWEEP = 1 << 14
+# Cycles of a sweep for each vector of the matrix.
+_SWEEP = 0.75
 # Inner steps below which writing the result is most of the work.
 _FEW_STEPS = 16
 
@@ -121,7 +128,8 @@ class Candidate:
     Attributes
     ----------
     form : str
-        ``tile`` (outer products of a column and a row) or ``dot`` (sums along the inner axes).
+        ``tile`` (outer products of a column and a row), ``dot`` (sums along the inner axes) or
+        ``sweep`` (rows of rhs from end to end).
     swapped : bool
         Whether the transposed result is computed, and stored across.
     rows, cols : int
@@ -195,15 +203,16 @@ class Choice(Generic[S]):
 
 def choose(problem: Problem) -> Choice[Candidate]:
     """Rank the schedules of a contraction: the best tile of every form and orientation."""
-    found = [_cheapest(tiles(problem, swapped=False))]
+    found = [_cheapest(tiles(problem, swapped=False)), *sweeps(problem, swapped=False)]
     if problem.lhs.even and problem.rhs.even:
         found.append(_cheapest(tiles(problem.swapped, swapped=True)))
+        found += sweeps(problem.swapped, swapped=True)
     dots = list(dot_tiles(problem))
     found += [_cheapest(dots)] if dots else []
     return Choice(tuple(sorted(found, key=lambda c: c.cycles)))
 
 
-def _cheapest(candidates: Iterator[Candidate] | list[Candidate]) -> Candidate:
+def _cheapest(candidates: Iterable[Candidate]) -> Candidate:
     return min(candidates, key=lambda c: c.cycles)
 
 
@@ -279,11 +288,11 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
     return total + m * n * finish + n * k * _PACKING[packing] + lhs
 
 
-def _pieces(extent: int | None, tile: int, unit: int) -> list[tuple[int, int]]:
+def _pieces(extent: int | None, tile: int, unit: int) -> list[tuple[int, float]]:
     """Return the sizes of tiles along an axis in units, and how often each occurs."""
     if extent is None:
-        # The last tile is computed whole, whatever is left.
-        return [(tile, -(-TYPICAL // (tile * unit)))]
+        # The last tile is computed whole, and half of it in vain on average.
+        return [(tile, TYPICAL / (tile * unit) + 0.5)]
     whole, rest = divmod(extent, tile * unit)
     pieces = [(tile, whole), (-(-rest // unit), 1 if rest else 0)]
     return [(size, count) for size, count in pieces if count]
@@ -327,6 +336,22 @@ def _dot_cycles(problem: Problem, rows: int, cols: int, packing: str) -> float:
     return total + n * k * _PACKING[packing] + m * n * (_EPILOGUE if problem.epilogue else 0.0)
 
 
+# ------------------------------------------------------------------ sweeps
+def sweeps(problem: Problem, *, swapped: bool) -> Iterator[Candidate]:
+    """Yield the sweep for one row times a matrix whose rows are contiguous."""
+    n, k, size = problem.cols, problem.inner, problem.itemsize
+    if problem.rows != 1 or n is None or k is None or not problem.lhs.even:
+        return
+    if problem.rhs.own != 1 or n * size < _LEAST_SWEEP or k > _LONGEST_SWEEP:
+        return
+    strip = _PAGE // size
+    arithmetic = n * k / problem.lanes * _SWEEP
+    memory = n * k * size * (_PAGE + _JUMP) / (_PAGE * _BANDWIDTH) if n * k * size > _FAR else 0.0
+    total = max(arithmetic, memory + _VISIBLE * arithmetic)
+    total += n * (_EPILOGUE if problem.epilogue else 0.0)
+    yield Candidate("sweep", swapped, 1, strip, problem.lanes, "", False, round(total))
+
+
 # ------------------------------------------------------------------ blocks for threads
 @dataclass(frozen=True)
 class Blocks:
@@ -337,9 +362,9 @@ class Blocks:
 
 
 # A block's panels and sums should stay in the L2 cache; more blocks than these gain nothing.
-_MOST_ROWS, _MOST_COLS, _ENOUGH = 264, 512, 8
+_MOST_ROWS, _MOST_COLS, _ENOUGH = 264, 512, 16
 # Cycles that a block must last to be worth its start.
-_LEAST_CYCLES = 40_000
+_LEAST_CYCLES = 60_000
 
 
 def blocks(problem: Problem, best: Candidate, batch: int | None) -> Blocks:

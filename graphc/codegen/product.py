@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from graphc import dims
-from graphc.codegen import choice
+from graphc.codegen import choice, sweep
 from graphc.codegen.choice import Blocks, Candidate, Choice, Operand, Problem
 from graphc.codegen.contraction_loops import Loops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
@@ -229,11 +229,14 @@ class Product(Panels):
         a, a_row, a_k = self._lhs(m, first)
         at, pitch = self._sum_at(m, self.strip)
         c = f"addr({self.sums}, {at})"
-        sizes = f"{steps}, {height}, {self.strip_width}, {add}"
-        call = f"({a}, {a_row}, {a_k}, {b}, {b_step}, {c}, {pitch}, {sizes})"
-        if self.best.form == "dot":
-            call = f"({a}, {a_row}, {b}, {b_step}, {c}, {pitch}, 1, {sizes})"
-        self._calls(call, height)
+        if self.best.form == "sweep":
+            extent = (steps, self.strip_width)
+            sweep.write(emitter, self.short, (a, a_k), (b, b_step), c, extent, add)
+        else:
+            sizes = f"{steps}, {height}, {self.strip_width}, {add}"
+            strides = f"1, {sizes}" if self.best.form == "dot" else sizes
+            left = a_row if self.best.form == "dot" else f"{a_row}, {a_k}"
+            self._calls(f"({a}, {left}, {b}, {b_step}, {c}, {pitch}, {strides})", height)
         self._epilogue(m, height)
         self.close(2)
 
