@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import llvmlite
 from llvmlite import binding as llvm
 
-__all__ = ["cpu_features", "cpu_name", "fingerprint", "target_features", "vector_bytes"]
+__all__ = ["LEVELS", "cpu_features", "cpu_name", "fingerprint", "limited", "target_features", "vector_bytes"]
 
 # Raised when the calling convention or the layout of cached objects changes.
 _ABI_VERSION = 2
@@ -28,29 +30,73 @@ _DEVICE_CODE = (
 )
 
 
+# Levels of the x86-64 psABI, and the beginnings of the names of features that lie beyond each.
+LEVELS = {
+    "x86-64-v3": ("amx", "avx10", "avx512", "evex512"),
+    "x86-64": (
+        *("aes", "adx", "amx", "avx", "bmi", "crc32", "cx16", "evex512", "f16c", "fma", "fsgsbase"),
+        *("gfni", "lzcnt", "movbe", "movdir", "pclmul", "popcnt", "sahf", "sha", "sse3", "sse4", "ssse3"),
+        *("vaes", "vpclmulqdq", "xop", "xsave"),
+    ),
+}
+_level: str | None = None
+
+
+@contextmanager
+def limited(level: str) -> Iterator[None]:
+    """Compile for a CPU with fewer features than the host has.
+
+    Parameters
+    ----------
+    level : str
+        A key of `LEVELS`: ``x86-64-v3`` has AVX2 and FMA, ``x86-64`` has SSE2 alone.
+
+    Examples
+    --------
+    >>> with limited("x86-64"):
+    ...     cpu_name(), vector_bytes()
+    ('x86-64', 16)
+    """
+    global _level
+    before, _level = _level, level
+    _forget()
+    try:
+        yield
+    finally:
+        _level = before
+        _forget()
+
+
+def _forget() -> None:
+    for known in (cpu_name, _feature_map, cpu_features, target_features, vector_bytes, fingerprint):
+        known.cache_clear()
+
+
 @functools.cache
 def cpu_name() -> str:
-    """Return LLVM's name for the host CPU.
+    """Return LLVM's name for the CPU that kernels are compiled for: the host's.
 
     Examples
     --------
     >>> len(cpu_name()) > 0
     True
     """
-    return str(llvm.get_host_cpu_name())
+    return _level or str(llvm.get_host_cpu_name())
 
 
 @functools.cache
 def _feature_map() -> dict[str, bool]:
     try:
-        return dict(llvm.get_host_cpu_features())
+        host = dict(llvm.get_host_cpu_features())
     except RuntimeError:  # LLVM cannot detect them on this platform; the CPU name decides alone
         return {}
+    beyond = LEVELS[_level] if _level is not None else ()
+    return {name: present and not name.startswith(beyond) for name, present in host.items()}
 
 
 @functools.cache
 def cpu_features() -> tuple[str, ...]:
-    """Return the instruction set extensions the host really has, sorted.
+    """Return the instruction set extensions that kernels may use, sorted: those that the host really has.
 
     Examples
     --------

@@ -30,19 +30,23 @@ class CompiledObject:
         return zlib.decompress(self.packed_llvm).decode()
 
 
-@functools.cache
 def machine() -> llvm.TargetMachine:
-    """Return the target machine of this process.
+    """Return the target machine that kernels are compiled for.
 
     Position-independent code costs nothing on 64-bit hosts and lets the same object be mapped by
     the in-memory linker now and be linked into a shared library later.
     """
+    return _machine(features.cpu_name(), features.target_features())
+
+
+@functools.cache
+def _machine(cpu: str, flags: str) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     return target.create_target_machine(
-        cpu=features.cpu_name(),
-        features=features.target_features(),
+        cpu=cpu,
+        features=flags,
         opt=3,
         reloc="pic",
         codemodel="small",
