@@ -13,9 +13,10 @@ from graphc.ir import Graph, Node
 from graphc.leaves import checked_name
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.origins import Origin, move_origins
+from graphc.lower.ownership import materialize
 from graphc.lower.region import Region, frame_of, lower_region, walk
-from graphc.lower.rules import Callback, Leaf, Loop, LoopSite
-from graphc.lower.steps import Part, Step, Storage, lower_graph, storage_of
+from graphc.lower.rules import Callback, Loop, LoopSite
+from graphc.lower.steps import Part, Step, Storage, lower_graph
 from graphc.memory import Assignment, assign
 from graphc.ops.fused import copy_of
 from graphc.passes import Optimize, steps_for
@@ -112,26 +113,6 @@ def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
     ]
     bindings += [(None, bound) for _, bound in commits]
     return Program(name, graph, tuple(stages), kernels, bindings, assignment, rebuild)
-
-
-def materialize(graph: Graph) -> Graph:
-    """Give every output and every new value memory of its own, by copies where it has none."""
-    taken: set[Storage] = set()
-    updates: list[tuple[Node, Node]] = []
-    for variable, value in graph.updates:
-        storage = storage_of(value)
-        own = not isinstance(storage.node.op.lowering, Leaf)
-        updates.append((variable, value if own else copy_of(value)))
-        taken.add(storage_of(updates[-1][1]))
-    outputs: list[Node] = []
-    for node in graph.outputs:
-        storage = storage_of(node)
-        own = storage not in taken and not isinstance(storage.node.op.lowering, Leaf)
-        outputs.append(node if own else copy_of(node))
-        taken.add(storage_of(outputs[-1]))
-    if tuple(outputs) == graph.outputs and tuple(updates) == graph.updates:
-        return graph
-    return Graph(graph.inputs, tuple(outputs), tuple(updates), graph.checks)
 
 
 def may_fail(step: Step) -> bool:

@@ -16,6 +16,7 @@ from .fold_constants import FoldConstants
 from .fuse import Fuse
 from .join_windows import JoinWindows
 from .merge_matmuls import MergeSiblingMatmuls
+from .own_results import OwnResults
 from .prune import Prune
 from .simplify import Simplify
 from .stabilize import Stabilize
@@ -35,6 +36,7 @@ __all__ = [
     "JoinWindows",
     "MergeEqual",
     "MergeSiblingMatmuls",
+    "OwnResults",
     "Prune",
     "Simplify",
     "Stabilize",
@@ -60,6 +62,8 @@ FAST: tuple[Step, ...] = (
     MergeEqual(),
     # Before fusing, so that dead readers do not force values out of kernels.
     Prune(),
+    # A copy made now is one more store of the kernel that has the value.
+    OwnResults(),
     Fuse(),
 )
 
@@ -93,6 +97,8 @@ FULL: tuple[Step, ...] = (
     StoreTransposes(),
     # Before fusing, so that dead readers do not force values out of kernels.
     Prune(),
+    # A copy made now is one more store of the kernel that has the value.
+    OwnResults(),
     # Last: it hides single ops inside kernels, where no other rule looks.
     Fuse(),
 )

@@ -43,7 +43,8 @@ def _key(node: Node, number: dict[Node, int]) -> Hashable:
     """Return what equal nodes share; operands are named by their position among the kept ones."""
     if node.op.name == "constant":
         return ("constant", node.payload.digest)
-    if node.op.name in ("placeholder", "variable"):
+    # Copies are made where results need memory of their own.
+    if node.op.name in ("placeholder", "variable", "copy"):
         return (node.op.name, id(node))
     operands = [number[i] for i in node.inputs]
     ordered = tuple(sorted(operands) if node.op.commutative else operands)

@@ -50,7 +50,8 @@ class FoldConstants:
         size = node.type.size
         if not isinstance(size, int) or _is_symbolic(tuple(node.attrs.values())):
             return False
-        if any(i.op.name != "constant" for i in node.inputs):
+        # A copy is made where a result needs memory of its own.
+        if node.op.name == "copy" or any(i.op.name != "constant" for i in node.inputs):
             return False
         # Generated values (full, arange) cost nothing where they stand; only scalars gain.
         allowed = max(self.limit, *(int(i.payload.array.size) for i in node.inputs)) if node.inputs else 1

@@ -137,6 +137,19 @@ def test_an_optimizer_takes_one_kernel_per_parameter(optimizer: gx.optim.Optimiz
     assert 0 < len(touched) <= len(parameters)
 
 
+def test_a_value_that_is_output_and_update_is_stored_twice_by_one_kernel() -> None:
+    x, w = gx.placeholder("x", (500,)), _weight((500,), "w")
+    new = w * 2 + gx.exp(x)
+    step = gx.compile(x, new, updates={w: new})
+    assert len(step.kernels) == 1
+    assert step.memory.in_place == ["w"]
+    data = np.linspace(-1, 1, 500, dtype=FLOAT)
+    first = step(data)
+    np.testing.assert_allclose(first, 1 + np.exp(data), rtol=1e-6)
+    np.testing.assert_allclose(step(data), 2 * first + np.exp(data), rtol=1e-6)
+    np.testing.assert_allclose(first, 1 + np.exp(data), rtol=1e-6)
+
+
 def test_an_optimizer_compiles_one_kernel_for_parameters_of_all_shapes() -> None:
     parameters = [_weight(shape, f"w{k}") for k, shape in enumerate([(6,), (3, 70), (2, 3, 4, 5), (500,)])]
     gradients = [gx.placeholder(f"g{k}", w.shape) for k, w in enumerate(parameters)]

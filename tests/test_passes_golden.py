@@ -12,6 +12,7 @@ from graphc.passes import (
     ExpandComposites,
     FoldConstants,
     MergeEqual,
+    OwnResults,
     Prune,
     Simplify,
     Stabilize,
@@ -98,6 +99,22 @@ def test_prune_picture(golden: Callable[[str, str], None]) -> None:
     nodes = (x.node, unused.node, w.node, v.node, dead.node, (y := x * w).node)
     graph = Graph((x.node, unused.node), (y.node,), ((v.node, v.node),), nodes=nodes)
     golden("prune", _picture(graph, Prune()))
+
+
+def test_own_results_picture(golden: Callable[[str, str], None]) -> None:
+    x, w = _leaves()
+    new = w * 0.5
+    graph = Graph((x.node,), (new.node, new.node, x.node), ((w.node, new.node),))
+    golden("own_results", _picture(graph, OwnResults()))
+
+
+def test_own_results_leaves_results_of_their_own_alone() -> None:
+    x, w = _leaves()
+    graph = Graph((x.node,), ((x * w).node,), ((w.node, (w - 1).node),))
+    assert OwnResults()(graph) is graph
+    shared = Graph((x.node,), (x.node,))
+    once = OwnResults()(shared)
+    assert OwnResults()(once) is once
 
 
 def test_full_pipeline_picture(golden: Callable[[str, str], None]) -> None:
