@@ -1,8 +1,8 @@
 """Contractions as Python loops: which schedule writes which.
 
-Floating-point products run around a register tile: convolutions that walk their input in
-`direct`, all others in `product`.  Products of integers, and many short inner products,
-become plain sums.
+Floating-point products run around a register tile: convolutions that gather their input in
+`gathered` and `gathered_sums`, those that walk it in `direct`, all others in `product`.
+Products of integers, and many short inner products, become plain sums.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc import dims
-from graphc.codegen import direct
+from graphc.codegen import direct, gather_plan
+from graphc.codegen.choice import Choice
 from graphc.codegen.contraction_loops import Loops, live
 from graphc.codegen.emitter import Emitter, step
+from graphc.codegen.gather_plan import Blocks, Plan
+from graphc.codegen.gathered import Gathered
+from graphc.codegen.gathered_sums import Summed
 from graphc.codegen.loops import KernelText, Stage, declare, finish, store_lines
 from graphc.codegen.product import Product, operands
 from graphc.codegen.scalar import SHORT
+from graphc.codegen.walks import Scheme, Walk
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 from graphc.types import is_float
@@ -43,14 +48,35 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
     declare(emitter, values, region.stores, aliases)
     if not uses_tile(region):
         return finish(emitter, _Plain(emitter, region).write())
-    walked = direct.find(region)
-    if walked is None:
+    walked, plan = direct.find(region), gather_plan.find(region)
+    if walked is None and plan is None:
         product = Product(emitter, region, aliases, width)
         return finish(emitter, product.write(), product.choice)
     extents = (region.extent(g) for g in ("batch", "rows", "cols", "inner"))
-    stages = [Stage(1, dims.floordiv(dims.product(tuple(extents)) * PICOSECONDS, 1000))]
-    direct.Direct(emitter, region, walked, width).write()
-    return finish(emitter, stages)
+    work = dims.floordiv(dims.product(tuple(extents)) * PICOSECONDS, 1000)
+    blocks = None if plan is None else Blocks.of(region, plan, SHORT[str(region.dtype)], width)
+    choice = _schemes(region, plan, blocks, walked, width)
+    if plan is None or blocks is None or choice.best.form == "walk":
+        if walked is not None:
+            direct.Direct(emitter, region, walked, width).write()
+        return finish(emitter, [Stage(1, work)], choice)
+    if plan.summed:
+        return finish(emitter, Summed(emitter, region, plan, blocks, aliases).write(work), choice)
+    return finish(emitter, Gathered(emitter, region, plan, blocks).write(work), choice)
+
+
+def _schemes(
+    region: ContractionRegion, plan: Plan | None, blocks: Blocks | None, walked: Walk | None, width: int
+) -> Choice[Scheme]:
+    """Rank the schedules of a contraction that walks its right operand."""
+    found: list[Scheme] = []
+    images = 1
+    if plan is not None and blocks is not None:
+        images = gather_plan.images(region, plan)
+        found.append(gather_plan.scheme(region, plan, blocks))
+    if walked is not None:
+        found.append(direct.scheme(region, walked, images, width))
+    return Choice(tuple(sorted(found, key=lambda s: s.cycles)))
 
 
 class _Plain(Loops):

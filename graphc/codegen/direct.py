@@ -12,14 +12,15 @@ arXiv:1907.02129 (2019), with offsets in place of pointers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphc import dims
-from graphc.codegen.contraction_loops import TiledLoops, live, mentions, strided_in
+from graphc.codegen import walks
+from graphc.codegen.contraction_loops import TiledLoops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
+from graphc.codegen.scalar import SHORT
+from graphc.codegen.tile import choose
+from graphc.codegen.walks import Axis, Scheme, Walk
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
-from graphc.lower.affine import conjuncts, linear, slack
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
 from graphc.lower.rewrite import substitute
@@ -31,40 +32,10 @@ CHUNK = 256
 SUMS = 1 << 15
 # Computed columns per useful one, at most.
 WASTE = 1.7
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of the input: the index read there is ``batch + sum(factor * variable) + low``.
-
-    Attributes
-    ----------
-    batch : Expr
-        The part that is fixed within one image.
-    factors : dict of Expr to int
-        Steps of the column and inner variables.
-    low : int or SymbolicDim
-        Smallest index read, apart from `batch`.
-    extent : Dim
-        Number of indices from the smallest to the largest.
-    start : Dim
-        Index read, from `low` on, where all variables are 0.
-    """
-
-    batch: Expr
-    factors: dict[Expr, int]
-    low: Dim
-    extent: Dim
-    start: Dim
-
-
-@dataclass(frozen=True)
-class Walk:
-    """How the columns and inner steps of a contraction walk its right operand."""
-
-    load: Expr
-    axes: tuple[Axis, ...]
-    padded: bool
+# Cycles of the tile per cycle of a full pipeline: sums pass through memory once more.
+OVERHEAD = 1.1
+# Assumed for sizes that are symbolic.
+TYPICAL = 256
 
 
 def find(region: ContractionRegion) -> Walk | None:
@@ -72,53 +43,14 @@ def find(region: ContractionRegion) -> Walk | None:
     spec = region.shape
     if not all(isinstance(d, int) and d > 0 for d in spec.inner) or len(live(region.inner)) < 2:
         return None
-    source, padded = region.rhs, False
-    if source.kind == "guard" and source.args[2].kind == "const" and source.args[2].data == 0:
-        source, padded = source.args[1], True
-    if source.kind != "load" or not live(region.cols):
+    if not live(region.cols):
         return None
     if strided_in(region.rhs, region.cols, spec.cols, region.inner, spec.inner) is not None:
         return None
-    axes = [_axis(region, position) for position in source.args]
-    walk = Walk(source, tuple(a for a in axes if a is not None), padded)
-    if len(walk.axes) != len(axes) or (padded and not _is_padding(region.rhs.args[0], source)):
+    walk = walks.find(region)
+    if walk is None or any(axis.divisor > 1 for axis in walk.axes):
         return None
     return walk if _contiguous(region, walk) else None
-
-
-def _axis(region: ContractionRegion, position: Expr) -> Axis | None:
-    spec = region.shape
-    factors = linear(position)
-    if factors is None or not all(isinstance(f, int) for f in factors.values()):
-        return None
-    moving = dict(zip((*region.cols, *region.inner), (*spec.cols, *spec.inner), strict=True))
-    own = {v: int(str(f)) for v, f in factors.items() if v in moving and f != 0}
-    fixed = substitute(position, dict.fromkeys(own, expr.ZERO))
-    others = {v: expr.ZERO for v in factors if v not in own}
-    constant = substitute(fixed, others)
-    if constant.kind != "const":
-        return None
-    batch = fixed - constant
-    low: Dim = constant.data
-    high: Dim = constant.data
-    for variable, factor in own.items():
-        span = (moving[variable] - 1) * factor
-        low, high = (low, high + span) if factor > 0 else (low + span, high)
-    return Axis(batch, own, low, high - low + 1, constant.data - low)
-
-
-def _is_padding(condition: Expr, source: Expr) -> bool:
-    """Tell whether a guard does nothing but keep every index inside its axis."""
-    allowed = []
-    for position, d in zip(source.args, source.data.type.shape, strict=True):
-        allowed += [position, expr.size(d) - position - 1]
-    forms = [linear(e) for e in allowed]
-    return all(_stays_inside(part, forms) for part in conjuncts(condition))
-
-
-def _stays_inside(part: Expr, forms: list[dict[Expr, Dim] | None]) -> bool:
-    rest = slack(part)
-    return rest is not None and linear(rest) in forms
 
 
 def _contiguous(region: ContractionRegion, walk: Walk) -> bool:
@@ -135,6 +67,24 @@ def _contiguous(region: ContractionRegion, walk: Walk) -> bool:
     useful = sizes[columns[-1]]
     static = isinstance(pitch, int) and isinstance(useful, int)
     return not static or int(str(pitch)) <= WASTE * int(str(useful))
+
+
+def scheme(region: ContractionRegion, walk: Walk, images: int, width: int) -> Scheme:
+    """Describe the schedule, with an estimate of its cost for each of so many images."""
+    spec, columns = region.shape, live(region.cols)
+    m, n, k = (static(region.extent(g)) or TYPICAL for g in ("rows", "cols", "inner"))
+    tile = choose(SHORT[str(region.dtype)], static(region.extent("rows")), None, width)
+    length = spec.cols[region.cols.index(columns[-1])]
+    pitch = walk.axes[-1].extent if walk.padded else walk.load.data.type.shape[-1]
+    waste = OVERHEAD
+    if len(columns) > 1 and isinstance(length, int) and isinstance(pitch, int):
+        waste *= pitch / max(1, length)
+    across = -(-m // tile.rows) * tile.rows / m
+    # Packing transposed weights takes about two cycles for an element.
+    lhs = strided_in(region.lhs, region.rows, spec.rows, region.inner, spec.inner)
+    packing = 0.0 if lhs is not None else 4 * tile.lanes / max(1, n * images)
+    total = m * n * k / (2 * tile.lanes) * (waste * across + packing)
+    return Scheme("walk", tile.rows, tile.cols, round(total))
 
 
 class Direct(TiledLoops):

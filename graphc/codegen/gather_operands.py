@@ -1,0 +1,427 @@
+"""The operands of gathering tiles: copies of images, tables of offsets, packed panels, results.
+
+Element ``(row, step)`` of the images lies at ``rows[row] + steps[step]`` from their start: the
+table of an indirect convolution (Dukhan, "The Indirect Convolution Algorithm",
+arXiv:1907.02129, 2019) falls into a sum of two small ones, as every walk is linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphc import dims
+from graphc.codegen import scalar
+from graphc.codegen.contraction_loops import Loops, live, mentions, strided_in
+from graphc.codegen.emitter import Emitter, Scratch
+from graphc.codegen.gather_plan import Blocks, Plan, image_count, steps_of_image
+from graphc.codegen.walks import Axis
+from graphc.dims import Dim
+from graphc.lower import expr
+from graphc.lower.contraction import ContractionRegion
+from graphc.lower.expr import Expr
+from graphc.lower.region import walk as subexpressions
+from graphc.lower.rewrite import substitute
+from graphc.types import INT64
+
+
+class Operands(Loops):
+    """What the schedules around gathering tiles have in common."""
+
+    def __init__(self, emitter: Emitter, region: ContractionRegion, plan: Plan, blocks: Blocks) -> None:
+        super().__init__(emitter, region)
+        self.plan = plan
+        self.tile, self.images, self.chunk = blocks.tile, blocks.images, blocks.chunk
+        self.short = scalar.SHORT[str(region.dtype)]
+        self.m, self.n = (int(str(region.extent(g))) for g in ("rows", "cols"))
+        self.k = steps_of_image(region, plan)
+        self.count = image_count(region, plan)
+        self.groups: Dim = dims.floordiv(self.count + (self.images - 1), self.images)
+        self.source = plan.walk.load.data
+        self.divisors = list(plan.phases.values())
+        self.phases = 1
+        for divisor in self.divisors:
+            self.phases *= divisor
+        self.pitches, self.image_pitch, self.copied = self.layout()
+        self.lhs = strided_in(region.lhs, region.rows, region.shape.rows, (), ())
+
+    # -- the images
+    def layout(self) -> tuple[dict[int, int], int, int]:
+        """Return distances of neighbours along each axis and of images, and how many elements are copied.
+
+        Copies have the images behind the first of the other axes, which is that of channels:
+        what one chunk of inner steps reads then lies together.
+        """
+        plan = self.plan
+        numbers = [a for a, _ in plan.axes()]
+        order: list[int | None] = list(numbers)
+        extents: dict[int | None, int] = {a: int(str(axis.extent)) for a, axis in plan.axes()}
+        if plan.walk.padded:
+            order.insert(min(1, len(order)), None)
+            extents[None] = self.images
+        else:
+            shape = self.source.type.shape
+            order = [None if a == plan.image_axis else a for a in range(len(shape))]
+            extents = {a: int(str(shape[a])) for a in numbers}
+            # Nothing depends on the number of images, along the outermost axis.
+            extents[None] = 1
+        pitch, found = 1, dict[int | None, int]()
+        for a in reversed(order):
+            found[a] = pitch
+            pitch *= extents[a]
+        return {a: found[a] for a in numbers}, found.get(None, 0), pitch
+
+    def place_images(self, group: str) -> tuple[str, str, str]:
+        """Return how many images a group has, and buffer and offset of the first; copies padded ones."""
+        emitter, plan = self.emitter, self.plan
+        count = emitter.fresh("g")
+        emitter.line(f"{count} = min({self.images}, {emitter.size(self.count)} - {group} * {self.images})")
+        if plan.walk.padded:
+            return count, self.copy_images(group, count), "0"
+        terms = [f"{group} * {self.images * self.image_pitch}"]
+        terms += [f"{emitter.text(axis.batch)} * {self.pitches[a]}" for a, axis in plan.axes()]
+        return count, emitter.buffers[self.source].name, " + ".join(terms)
+
+    def images_buffer(self) -> str:
+        """Return the working memory that copies of images lie in."""
+        dtype = self.region.dtype
+        if not hasattr(self, "_copies"):
+            self._copies = Scratch(self.copied, dtype)
+        return self.emitter.buffer(self._copies, (self.copied,), dtype).name
+
+    def copy_images(self, group: str, count: str) -> str:
+        """Copy what a group of images reads of the operand, with zeros where it reads outside."""
+        emitter, plan = self.emitter, self.plan
+        name, source = self.images_buffer(), emitter.buffers[self.source]
+        lows = {a: f"({emitter.text(axis.batch)} + {emitter.size(axis.low)})" for a, axis in plan.axes()}
+        image = emitter.fresh("i")
+        opened = 1
+        emitter.open(f"for {image} in range({count}):")
+        at: dict[int, str] = {}
+        if plan.image_axis is not None:
+            at[plan.image_axis] = f"({group} * {self.images} + {image})"
+        terms, tests = [f"{image} * {self.image_pitch}"], []
+        *around, (last, last_axis) = plan.axes()
+        for a, axis in around:
+            index, here = emitter.fresh("i"), emitter.fresh("x")
+            emitter.open(f"for {index} in range({emitter.size(axis.extent)}):")
+            emitter.line(f"{here} = {index} + {lows[a]}")
+            opened += 1
+            at[a] = here
+            terms.append(f"{index} * {self.pitches[a]}")
+            if self.reaches_outside(a, axis):
+                tests += [f"{here} >= 0", f"{here} < {emitter.size(source.shape[a])}"]
+        start, row, first, end = (emitter.fresh(p) for p in "ooxx")
+        emitter.line(f"{start} = {' + '.join(terms)}")
+        extent, limit = emitter.size(last_axis.extent), emitter.size(source.shape[last])
+        emitter.line(f"{first} = min({extent}, max(0, -{lows[last]}))")
+        emitter.line(f"{end} = max({first}, min({extent}, {limit} - {lows[last]}))")
+        if tests:
+            # A row that lies outside altogether.
+            emitter.line(f"if not ({' and '.join(tests)}):")
+            emitter.line(f"    {first} = {extent}")
+            emitter.line(f"    {end} = {extent}")
+        at[last] = lows[last]
+        flat = "0"
+        for a in range(len(plan.walk.axes)):
+            flat = at[a] if flat == "0" else f"({flat}) * {emitter.size(source.shape[a])} + {at[a]}"
+        emitter.line(f"{row} = {flat}")
+        pitch = self.pitches[last]
+        for low, high, value in (
+            ("0", first, f"{self.short}(0.0)"),
+            (first, end, f"{source.name}[{row} + {{x}}]"),
+            (end, extent, f"{self.short}(0.0)"),
+        ):
+            x = emitter.fresh("x")
+            emitter.open(f"for {x} in range({low}, {high}):")
+            place = x if pitch == 1 else f"{x} * {pitch}"
+            emitter.line(f"{name}[{start} + {place}] = {value.format(x=x)}")
+            emitter.close()
+        self.close(opened)
+        return name
+
+    def reaches_outside(self, a: int, axis: Axis) -> bool:
+        """Tell whether an axis is read beyond its ends."""
+        if axis.batch is not expr.ZERO:
+            # A group of channels is never cut.
+            return False
+        size = int(str(self.source.type.shape[a]))
+        low, extent = int(str(axis.low)), int(str(axis.extent))
+        return low < 0 or low + extent > size
+
+    # -- classes of positions
+    def open_phases(self) -> dict[Expr, str]:
+        """Open a loop over each column variable's classes; return the names of the class numbers."""
+        names = {}
+        for variable, divisor in self.plan.phases.items():
+            names[variable] = self.emitter.fresh("r")
+            self.emitter.open(f"for {names[variable]} in range({divisor}):")
+        return names
+
+    def phase_number(self, residues: Sequence[str]) -> str:
+        """Return the flattened number of a class."""
+        text = "0"
+        for residue, divisor in zip(residues, self.divisors, strict=True):
+            text = residue if text == "0" else f"({text}) * {divisor} + {residue}"
+        return text
+
+    def residues(self, phase: str) -> dict[Expr, str]:
+        """Name the class numbers of each column variable from the flattened number."""
+        emitter, found, below = self.emitter, dict[Expr, str](), self.phases
+        for variable, divisor in self.plan.phases.items():
+            below //= divisor
+            found[variable] = emitter.fresh("r")
+            emitter.line(f"{found[variable]} = {phase} // {below} % {divisor}")
+        return found
+
+    def positions(self, variable: Expr, extent: Dim, residues: dict[Expr, str]) -> str:
+        """Return how many positions of a column variable belong to a class."""
+        divisor = self.plan.phases.get(variable)
+        if divisor is None:
+            return self.emitter.size(extent)
+        return f"(({extent} - {residues[variable]} + {divisor - 1}) // {divisor})"
+
+    # -- tables
+    @property
+    def most_rows(self) -> int:
+        """Rows of one class in a group of images, at most, rounded up to whole tiles."""
+        rows = 1 if self.plan.summed else self.images
+        for variable, extent in zip(self.region.cols, self.region.shape.cols, strict=True):
+            rows *= -(-int(str(extent)) // self.plan.phases.get(variable, 1))
+        return -(-rows // self.tile.rows) * self.tile.rows
+
+    def table(self, count: int, shared: bool = True) -> str:
+        """Return a new table of offsets."""
+        return self.emitter.buffer(Scratch(count, INT64, shared), (count,), INT64).name
+
+    def make_tables(self) -> None:
+        """Name the tables of rows and steps, and of where each class's steps begin."""
+        self.rows = self.table(self.phases * self.most_rows)
+        self.steps = self.table(self.k * (self.images if self.plan.summed else 1))
+        self.firsts = self.table(self.phases + 1) if self.phases > 1 else ""
+
+    def fill_rows(self) -> None:
+        """Tabulate where each row reads its first step, class by class."""
+        emitter, region = self.emitter, self.region
+        residues = self.open_phases()
+        position = emitter.fresh("q")
+        emitter.line(f"{position} = ({self.phase_number(list(residues.values()))}) * {self.most_rows}")
+        opened = len(residues)
+        terms = []
+        if not self.plan.summed and self.plan.image is not None:
+            image = emitter.fresh("i")
+            emitter.open(f"for {image} in range({self.images}):")
+            terms.append(f"{image} * {self.image_pitch}")
+            opened += 1
+        for variable, extent in zip(region.cols, region.shape.cols, strict=True):
+            if variable.kind != "index":
+                continue
+            name = emitter.fresh("i")
+            emitter.open(f"for {name} in range({self.positions(variable, extent, residues)}):")
+            terms.append(f"{name} * {self.stride(variable)}")
+            opened += 1
+        emitter.line(f"{self.rows}[{position}] = {' + '.join(terms) or '0'}")
+        emitter.line(f"{position} = {position} + 1")
+        self.close(opened)
+
+    def stride(self, variable: Expr) -> int:
+        """Return how far one step of a column variable, or of one within a class, moves in memory."""
+        return sum(self.pitches[a] * axis.factors.get(variable, 0) for a, axis in self.plan.axes())
+
+    def each_step(self, body: Callable[[str, dict[Expr, str]], None], begin: bool) -> None:
+        """Write loops over the inner steps in the order in which panels hold them.
+
+        `body` writes what is done with a step from its number; `begin` says to note where
+        each class begins.
+        """
+        emitter, region = self.emitter, self.region
+        number = emitter.fresh("q")
+        emitter.line(f"{number} = 0")
+        residues = self.open_phases()
+        if begin and self.phases > 1:
+            emitter.line(f"{self.firsts}[{self.phase_number(list(residues.values()))}] = {number}")
+        opened = len(residues)
+        inner = [(v, d) for v, d in zip(region.inner, region.shape.inner, strict=True)]
+        if self.plan.summed:
+            name = emitter.fresh("i")
+            emitter.open(f"for {name} in range({self.images}):")
+            self.image_name = name
+            opened += 1
+        within = [(v, d) for v, d in inner if v is not self.plan.image]
+        opened += self.open(tuple(v for v, _ in within), tuple(d for _, d in within))
+        tests = [f"({text}) % {axis.divisor} == 0" for axis, text in self.numerators(residues)]
+        if tests:
+            emitter.open(f"if {' and '.join(tests)}:", conditional=True)
+            opened += 1
+        body(number, residues)
+        emitter.line(f"{number} = {number} + 1")
+        self.close(opened)
+        if begin and self.phases > 1:
+            emitter.line(f"{self.firsts}[{self.phases}] = {number}")
+
+    def numerators(self, residues: dict[Expr, str]) -> list[tuple[Axis, str]]:
+        """Return the divided axes, and what is divided at the first position of a class."""
+        return [(axis, self.moved(axis, residues)) for _, axis in self.plan.axes() if axis.divisor > 1]
+
+    def moved(self, axis: Axis, residues: dict[Expr, str]) -> str:
+        """Return the index along an axis at the current inner step and the first position, as text."""
+        terms = [str(axis.constant)]
+        inner = live(self.region.inner)
+        terms += [f"{residues[v]} * {f}" for v, f in axis.factors.items() if v in residues]
+        terms += [f"{self.emitter.operand(v)} * {f}" for v, f in axis.factors.items() if v in inner]
+        return " + ".join(terms)
+
+    def fill_steps(self) -> None:
+        """Tabulate how far each inner step lies from the first."""
+        emitter, padded = self.emitter, self.plan.walk.padded
+
+        def note(number: str, residues: dict[Expr, str]) -> None:
+            terms = [f"{self.image_name} * {self.image_pitch}"] if self.plan.summed else []
+            for a, axis in self.plan.axes():
+                text = self.moved(axis, residues)
+                text = text if axis.divisor == 1 else f"({text}) // {axis.divisor}"
+                text = f"({text} - {axis.low})" if padded else f"({text})"
+                terms.append(f"{text} * {self.pitches[a]}")
+            emitter.line(f"{self.steps}[{number}] = {' + '.join(terms)}")
+
+        self.each_step(note, True)
+
+    # -- panels
+    @property
+    def strips(self) -> int:
+        """Panels of lhs, each as wide as the tile."""
+        return -(-self.m // self.tile.cols)
+
+    def run(self) -> tuple[int, int]:
+        """Return how many of the last inner axes lhs walks without a gap, and how many elements."""
+        region, spec = self.region, self.region.shape
+        taken, length = 0, 1
+        if self.lhs is None:
+            return taken, length
+        for position in range(len(region.inner) - 1, -1, -1):
+            if region.inner[position] is self.plan.image:
+                break
+            stride = self.lhs.flat(region.inner[position:], spec.inner[position:])
+            if stride not in (0, 1) or (stride == 0 and live(region.inner[position:])):
+                break
+            taken, length = len(region.inner) - position, length * int(str(spec.inner[position]))
+        return (taken, length) if length > 1 else (0, 1)
+
+    def pack_strip(self, strip: str, panel: str, places: str, span: tuple[str, str] | None = None) -> None:
+        """Pack one strip of lhs: all inner steps of one image, or those within a span.
+
+        Step `q` goes to offset ``places[q]`` of the panel; `panel` and `places` are calls of
+        ``addr`` that an offset is appended to.
+        """
+        around, sizes = self.without_image(len(self.region.inner) - self.run()[0])
+        opened = self.open(around, sizes)
+        self.pack_run(strip, panel, places, span)
+        self.close(opened)
+
+    def pack_run(self, strip: str, panel: str, places: str, span: tuple[str, str] | None) -> None:
+        """Pack what lies together in one strip of lhs, at the current variables around it."""
+        taken, length = self.run()
+        around, sizes = self.without_image(len(self.region.inner) - taken)
+        first = self.emitter.fresh("q")
+        self.emitter.line(f"{first} = ({self.flat(around, sizes)}) * {length}")
+        if taken and (span is None or not live(around)):
+            self.pack_blocks(strip, panel, places, first, span or ("0", str(length)))
+        else:
+            self.pack_elements(strip, panel, places, first, taken, span)
+
+    def without_image(self, split: int) -> tuple[tuple[Expr, ...], tuple[Dim, ...]]:
+        """Return the inner variables before position `split`, and their extents, without that of images."""
+        pairs = zip(self.region.inner[:split], self.region.shape.inner[:split], strict=True)
+        kept = [(v, d) for v, d in pairs if v is not self.plan.image]
+        return tuple(v for v, _ in kept), tuple(d for _, d in kept)
+
+    def pack_blocks(self, strip: str, panel: str, places: str, first: str, span: tuple[str, str]) -> None:
+        """Pack runs of lhs by transposing blocks in registers."""
+        emitter, region, lanes, (low, high) = self.emitter, self.region, self.tile.lanes, span
+        buffer, origin = self.lhs_origin(region.inner[len(region.inner) - self.run()[0] :])
+        pitch = emitter.size(self.lhs.flat(region.rows, region.shape.rows) or 0) if self.lhs else "0"
+        base, v, j, rows, count = (emitter.fresh(p) for p in "ovjhc")
+        emitter.line(f"{base} = {origin} + {strip} * {self.tile.cols} * {pitch}")
+        emitter.open(f"for {v} in range(0, {self.tile.cols}, {lanes}):")
+        emitter.line(f"{rows} = min({lanes}, {self.m} - {strip} * {self.tile.cols} - {v})")
+        emitter.open(f"for {j} in range({low}, {high}, {lanes}):")
+        emitter.line(f"{count} = min({lanes}, {high} - {j})")
+        call = f"(addr({buffer}, {base} + {v} * {pitch} + {j}), {pitch}, {panel} + {v}), "
+        call += f"{places} + {first} + {j}), {rows}, {count})"
+        emitter.line(f"if {rows} == {lanes} and {count} == {lanes}:")
+        emitter.line(f"    {self.tile.turn('full')}{call}")
+        emitter.line("else:")
+        emitter.line(f"    {self.tile.turn('edge')}{call}")
+        self.close(2)
+
+    def lhs_origin(self, run: Sequence[Expr]) -> tuple[str, str]:
+        """Return buffer and offset of lhs where its rows and the variables of a run are 0."""
+        emitter, lhs = self.emitter, self.lhs
+        if lhs is None:
+            return "", "0"
+        zeros = dict.fromkeys((*live(self.region.rows), *live(tuple(run))), expr.ZERO)
+        position = tuple(substitute(p, zeros) for p in lhs.load.args)
+        for p in position:
+            emitter.text(p)
+        buffer = emitter.buffers[lhs.load.data]
+        return buffer.name, emitter.offset(buffer, position)
+
+    def pack_elements(
+        self, strip: str, panel: str, places: str, first: str, taken: int, span: tuple[str, str] | None
+    ) -> None:
+        """Pack lhs element by element, whatever its expression."""
+        emitter, region, spec = self.emitter, self.region, self.region.shape
+        split = len(region.inner) - taken
+        opened = self.open(region.inner[split:], spec.inner[split:])
+        lane, m, step, place = (emitter.fresh(p) for p in "jmqo")
+        emitter.line(f"{step} = {first} + {self.flat(region.inner[split:], spec.inner[split:])}")
+        if span is not None:
+            emitter.open(f"if {step} >= {span[0]} and {step} < {span[1]}:", conditional=True)
+            opened += 1
+        emitter.open(f"for {lane} in range({self.tile.cols}):", live(region.rows))
+        emitter.line(f"{m} = min({strip} * {self.tile.cols} + {lane}, {self.m - 1})")
+        self.unravel(m, region.rows, spec.rows)
+        emitter.line(f"{place} = {places} + {step})")
+        value = emitter.text(region.lhs)
+        emitter.line(f"{panel} + {lane})[{place}[0]] = {value}")
+        self.close(opened + 1)
+
+    # -- results
+    def name_columns(self) -> tuple[dict[Expr, Expr], dict[Expr, Expr], bool]:
+        """Return the result's axes along rows and columns, and whether columns can be counted as one."""
+        axes = self.result_axes()
+        cols = {axis: e for axis, e in axes.items() if mentions(e, self.region.cols)}
+        rows = {axis: e for axis, e in axes.items() if axis not in cols}
+        return rows, cols, self.joinable(cols)
+
+    def joinable(self, cols: dict[Expr, Expr]) -> bool:
+        """Tell whether every operand of the epilogue walks the columns' axes as one axis, or not at all."""
+        if list(cols.values()) != live(self.region.cols):
+            return False
+        shape = self.region.node.type.shape
+        wanted = list(cols)
+        sizes = [shape[int(str(axis.data)[1:])] for axis in wanted]
+        loose: set[Expr] = set()
+        for e in subexpressions(s.value for s in self.region.stores):
+            if e.kind != "load":
+                loose.update(a for a in e.args if a.kind == "index")
+                continue
+            loose.update(x for a in e.args if a.kind != "index" for x in subexpressions([a]))
+            places = [k for k, a in enumerate(e.args) if a in cols]
+            if not places:
+                continue
+            run = list(range(places[0], places[0] + len(wanted)))
+            if places != run or [e.args[k] for k in run] != wanted:
+                return False
+            if [e.data.type.shape[k] for k in run[1:]] != sizes[1:]:
+                return False
+        return not loose & set(wanted)
+
+    def join(self, cols: dict[Expr, Expr], name: str) -> None:
+        """Let `name` stand for the position along all columns' axes."""
+        emitter = self.emitter
+        joined, *others = cols
+        for axis in others:
+            step = expr.index(f"{joined.data}_{axis.data}")
+            emitter.merged[joined, axis] = step
+            joined = step
+        emitter.name(joined, name)

@@ -1,0 +1,194 @@
+"""Whether a contraction is computed by gathering tiles, and with which sizes of blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.codegen import walks
+from graphc.codegen.contraction_loops import live, mentions, static, strided_in
+from graphc.codegen.tile_gather import GatherTile, choose
+from graphc.codegen.walks import Axis, Scheme, Walk
+from graphc.dims import Dim, Shape
+from graphc.lower import expr
+from graphc.lower.contraction import ContractionRegion
+from graphc.lower.expr import Expr
+
+# Rows of a block, whose unfinished sums should stay in the L2 cache.
+ROWS = 512
+# Inner steps of a chunk: the panel's chunk should stay there, too.
+STEPS = 512
+# Inner steps of a chunk where every chunk adds to the whole result.
+LONG_STEPS = 1024
+# Elements of the images copied at a time, at most.
+COPIED = 1 << 20
+# Batch size assumed where it is symbolic.
+TYPICAL = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a contraction is computed by gathering tiles.
+
+    The tile's rows are the contraction's columns (positions of an image), its columns the
+    contraction's rows (channels).
+
+    Attributes
+    ----------
+    walk : Walk
+        How the right operand, the images, is walked.
+    image : Expr or None
+        The variable that numbers the images; None if there is but one.
+    image_axis : int or None
+        The operand's axis along which it moves.
+    summed : bool
+        Whether the images are summed over, as for the gradient of weights.
+    phases : dict of Expr to int
+        For column variables whose positions fall into classes that read other inner steps
+        (those of a strided convolution's adjoint): the number of classes.
+    """
+
+    walk: Walk
+    image: Expr | None
+    image_axis: int | None
+    summed: bool
+    phases: dict[Expr, int]
+
+    def axes(self) -> list[tuple[int, Axis]]:
+        """Return the operand's axes apart from that of the images, with their numbers."""
+        return [(a, axis) for a, axis in enumerate(self.walk.axes) if a != self.image_axis]
+
+
+def find(region: ContractionRegion) -> Plan | None:
+    """Return how to compute a contraction by gathering tiles, None where they cannot."""
+    spec = region.shape
+    walk = walks.find(region)
+    if walk is None or not live(region.cols) or not live(region.rows):
+        return None
+    if strided_in(region.rhs, region.cols, spec.cols, region.inner, spec.inner) is not None:
+        return None
+    image, image_axis, summed = _image(region, walk)
+    sizes = [*spec.rows, *spec.cols]
+    sizes += [d for v, d in zip(region.inner, spec.inner, strict=True) if v is not image]
+    shape = walk.load.data.type.shape
+    sizes += [d for a, d in enumerate(shape) if a != image_axis]
+    if not all(isinstance(d, int) and d > 0 for d in sizes):
+        return None
+    if not all(isinstance(axis.extent, int) and axis.extent > 0 for axis in walk.axes if axis.factors):
+        return None
+    phases = _phases(region, walk)
+    if phases is None or (phases and summed):
+        return None
+    return Plan(walk, image, image_axis, summed, phases)
+
+
+def _image(region: ContractionRegion, walk: Walk) -> tuple[Expr | None, int | None, bool]:
+    """Return the variable that moves along an axis of the right operand alone, and how it is used."""
+    for a, axis in enumerate(walk.axes):
+        alone = axis.batch in live(region.batch) and not axis.factors and axis.constant == 0
+        if alone and not mentions(region.lhs, (axis.batch,)):
+            others = (other.batch for b, other in enumerate(walk.axes) if b != a)
+            if not any(mentions(e, (axis.batch,)) for e in others):
+                return axis.batch, a, False
+    first = region.inner[0]
+    moved = [a for a, axis in enumerate(walk.axes) if first in axis.factors]
+    # Of the axes that are summed over, the leading one numbers images, any other channels.
+    if first.kind == "index" and moved == [0] and len(live(region.inner)) > 1:
+        axis = walk.axes[0]
+        if axis.factors == {first: 1} and axis.batch is expr.ZERO and axis.constant == 0:
+            return first, 0, True
+    return None, None, False
+
+
+def _phases(region: ContractionRegion, walk: Walk) -> dict[Expr, int] | None:
+    """Return the divisor of each column variable that moves along a divided axis, None if there are more."""
+    found: dict[Expr, int] = {}
+    for axis in walk.axes:
+        if axis.divisor == 1:
+            continue
+        columns = [v for v in axis.factors if v in region.cols]
+        if len(columns) > 1:
+            return None
+        for v in columns:
+            if v in found or sum(v in other.factors for other in walk.axes) > 1:
+                return None
+            found[v] = axis.divisor
+    return found
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Sizes of the blocks in which a plan is carried out."""
+
+    tile: GatherTile
+    images: int
+    chunk: int
+
+    @classmethod
+    def of(cls, region: ContractionRegion, plan: Plan, dtype: str, width: int) -> Blocks:
+        """Choose sizes that keep what is used together in the caches."""
+        tile = choose(dtype, _int(region.extent("rows")), width)
+        n, steps = _int(region.extent("cols")), steps_of_image(region, plan)
+        if plan.image is None:
+            return cls(tile, 1, _even(steps, STEPS))
+        wanted = LONG_STEPS // steps if plan.summed else ROWS // n
+        pixels = 1
+        for _, axis in plan.axes():
+            pixels *= _int(axis.extent)
+        taken = max(1, min(wanted, COPIED // pixels))
+        count = image_count(region, plan)
+        taken = min(taken, count) if isinstance(count, int) and count > 0 else taken
+        if not plan.summed:
+            return cls(tile, taken, _even(steps, STEPS))
+        return cls(tile, taken, taken * steps if taken > 1 else _even(steps, LONG_STEPS))
+
+
+def image_count(region: ContractionRegion, plan: Plan) -> Dim:
+    """Return the number of images."""
+    spec = region.shape
+    variables = (*region.batch, *region.inner)
+    sizes: Shape = (*spec.batch, *spec.inner)
+    return next((d for v, d in zip(variables, sizes, strict=True) if v is plan.image), 1)
+
+
+def images(region: ContractionRegion, plan: Plan) -> int:
+    """Return the number of images, or what is assumed where it is symbolic."""
+    return _int(image_count(region, plan))
+
+
+def steps_of_image(region: ContractionRegion, plan: Plan) -> int:
+    """Return the number of inner steps within one image."""
+    count = 1
+    for v, d in zip(region.inner, region.shape.inner, strict=True):
+        count *= 1 if v is plan.image else _int(d)
+    return count
+
+
+def _even(extent: int, limit: int) -> int:
+    """Return the length of evenly long chunks of at most `limit`."""
+    chunks = -(-extent // limit)
+    return -(-extent // max(chunks, 1))
+
+
+def _int(d: Dim) -> int:
+    known = static(d)
+    return TYPICAL if known is None else known
+
+
+def scheme(region: ContractionRegion, plan: Plan, blocks: Blocks) -> Scheme:
+    """Describe the schedule, with an estimate of its cost for each image."""
+    tile, count = blocks.tile, images(region, plan)
+    m, n, k = _int(region.extent("rows")), _int(region.extent("cols")), steps_of_image(region, plan)
+    across = -(-m // tile.cols) * tile.cols / m
+    down = 1.0 if n > 8 * tile.rows else -(-n // tile.rows) * tile.rows / n
+    # A single vector of columns leaves the loads of rows to limit the tile.
+    loads = 1.0 if tile.vectors > 1 else 1.25
+    # Packing takes about a cycle for an element, and transposing the result half as long.
+    lanes = 2 * tile.lanes
+    packing = lanes / max(1, n if plan.summed else n * count)
+    results = 0.0 if plan.summed else lanes / (4 * k)
+    # The adjoint of a strided convolution has steps for some of its positions only.
+    parts = 1
+    for divisor in plan.phases.values():
+        parts *= divisor
+    total = m * n * k / (lanes * parts) * (across * down * loads + packing + results)
+    return Scheme("gather", tile.rows, tile.cols, round(total))
