@@ -217,3 +217,25 @@ def test_the_choice_can_be_inspected() -> None:
     assert str(kernel.choice.best) in str(program)
     assert all(f"# {line}" in kernel.source for line in kernel.choice.lines())
     assert "cycles" in kernel.source
+
+
+def test_a_left_operand_packed_in_a_stage_of_its_own() -> None:
+    x, w = gx.placeholder("x", (4, 8, 30, 30)), gx.placeholder("w", (16, 8, 5, 5))
+    y = gx.conv2d(x, w, stride=2, padding=2)
+    gradients = gx.grad((y * y).sum(), [x, w])
+    program = gx.compile([x, w], gradients)
+    fed = values([x, w], {}, "float32")
+    before = gx.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            gx.set_num_threads(threads)
+            found.append(program(*fed))
+    finally:
+        gx.set_num_threads(before)
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
+    expected = gx.evaluate(gradients, dict(zip([x, w], fed, strict=True)))
+    for one, wanted in zip(found[0], expected, strict=True):
+        np.testing.assert_allclose(one, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
