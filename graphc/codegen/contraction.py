@@ -49,20 +49,21 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
     if not uses_tile(region):
         return finish(emitter, _Plain(emitter, region).write())
     walked, plan = direct.find(region), gather_plan.find(region)
-    if walked is None and plan is None:
-        product = Product(emitter, region, aliases, width)
-        return finish(emitter, product.write(), product.choice)
+    blocks = None if plan is None else Blocks.of(region, plan, SHORT[str(region.dtype)], width)
     extents = (region.extent(g) for g in ("batch", "rows", "cols", "inner"))
     work = dims.floordiv(dims.product(tuple(extents)) * PICOSECONDS, 1000)
-    blocks = None if plan is None else Blocks.of(region, plan, SHORT[str(region.dtype)], width)
     choice = _schemes(region, plan, blocks, walked, width)
-    if plan is None or blocks is None or choice.best.form == "walk":
-        if walked is not None:
-            direct.Direct(emitter, region, walked, width).write()
-        return finish(emitter, [Stage(1, work)], choice)
-    if plan.summed:
-        return finish(emitter, Summed(emitter, region, plan, blocks, aliases).write(work), choice)
-    return finish(emitter, Gathered(emitter, region, plan, blocks).write(work), choice)
+    if walked is not None and choice.best.form == "walk":
+        return finish(emitter, direct.Direct(emitter, region, walked, width).write(work), choice)
+    if plan is not None and blocks is not None:
+        kind = (
+            Summed(emitter, region, plan, blocks, aliases)
+            if plan.summed
+            else Gathered(emitter, region, plan, blocks)
+        )
+        return finish(emitter, kind.write(work), choice)
+    product = Product(emitter, region, aliases, width)
+    return finish(emitter, product.write(), product.choice)
 
 
 def _schemes(

@@ -16,6 +16,7 @@ from graphc import dims
 from graphc.codegen import walks
 from graphc.codegen.contraction_loops import TiledLoops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
+from graphc.codegen.loops import Stage
 from graphc.codegen.scalar import SHORT
 from graphc.codegen.tile import choose
 from graphc.codegen.walks import Axis, Scheme, Walk
@@ -113,20 +114,25 @@ class Direct(TiledLoops):
         """Return the distance of neighbours along an axis of the walked memory."""
         return dims.product(self.shape[axis + 1 :])
 
-    def write(self) -> None:
-        """Write the whole kernel."""
+    def write(self, work: Dim) -> list[Stage]:
+        """Write the whole kernel; return its stages. Threads share the images."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         self.fill_offsets()
         hoisted = self.lhs is None and not mentions(region.lhs, region.batch)
         if hoisted:
             self.pack_lhs()
-        opened = self.open(region.batch, spec.batch)
+        units = dims.product(spec.batch)
+        first, last = emitter.part(emitter.size(units))
+        unit = emitter.fresh("u")
+        emitter.open(f"for {unit} in range({first}, {last}):", live(region.batch))
+        self.unravel(unit, region.batch, spec.batch)
         if self.lhs is None and not hoisted:
             self.pack_lhs()
         self.source = self.copy_padded() if self.walk.padded else emitter.buffers[self.walk.load.data].name
-        opened += self.open(tuple(self.outer), self.outer_sizes)
+        opened = self.open(tuple(self.outer), self.outer_sizes)
         self.blocks()
-        self.close(opened)
+        self.close(opened + 1)
+        return [Stage(units, work)]
 
     def fill_offsets(self) -> None:
         """Tabulate where each inner step reads, relative to the first."""
