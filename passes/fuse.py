@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from graphc import dims
 from graphc.dims import Shape
 from graphc.ir import Attrs, Graph, Node
 from graphc.leaves import PLACEHOLDER
-from graphc.lower.reads import Projection, Read, Reader, frame, is_view, own_axes
+from graphc.lower.cluster import Cluster, common_reductions, nontrivial
+from graphc.lower.reads import Projection, Reader, frame, is_view
 from graphc.lower.region import Frame, is_reduction, reduces
 from graphc.lower.rules import AxisReduce, Contract, Leaf, Map
 from graphc.lower.steps import FusedGraph
@@ -54,32 +55,10 @@ class Fuse:
 # Kernels compute what elements share at least once per so many of them.
 _STRIP = 16
 
+# The position of clusters that read nothing but constants.
+FIRST = -1.0
 # Lowerings whose loops we can merge.
 _KINDS = (Map, AxisReduce, Contract)
-
-
-@dataclass(eq=False)
-class Cluster:
-    """A group of nodes that will be one kernel.
-
-    `space` holds the sizes of its loop axes, `reduced` those that reductions run over,
-    `crossed` those of sums across the rows, if any, and `places` where each node's own loops
-    lie in them.  `position` orders clusters topologically.
-    """
-
-    nodes: list[Node]
-    space: Shape
-    reduced: frozenset[int]
-    places: dict[Node, Projection]
-    position: float
-    contraction: bool
-    reads: list[tuple[Node, Read]] = field(default_factory=list)
-    crossed: frozenset[int] = frozenset()
-
-    def result_axes(self, node: Node) -> Projection:
-        """Return, per axis of the node's result, the axis of the space that walks it."""
-        place = self.places[node]
-        return tuple(None if a is None else place[a] for a in own_axes(node))
 
 
 class _Fusion:
@@ -133,6 +112,8 @@ class _Fusion:
         reduced = frozenset(a for a in gone if shape[a] != 1)
         cluster = Cluster([node], shape, reduced, {node: axes}, position, isinstance(rule, Contract))
         cluster.reads = [(node, r) for r in reads]
+        if _is_grounded(cluster):
+            cluster.position = FIRST
         self.cluster[node] = cluster
         for read in reads:
             self.readers[read.source].append(node)
@@ -151,11 +132,17 @@ class _Fusion:
         own = self.cluster[node]
         sources = dict.fromkeys(r.source for _, r in own.reads if r.source in self.cluster)
         # Contractions first: an epilogue saves a pass over memory, and only its first taker gets in.
-        ranked = sorted(sources, key=lambda s: (not self.cluster[s].contraction, -self.order[s]))
-        for source in ranked:
-            producer = self.cluster[source]
-            if producer is not self.cluster[node]:
-                self.try_merge(producer, self.cluster[node])
+        left = sorted(sources, key=lambda s: (not self.cluster[s].contraction, -self.order[s]))
+        merged = True
+        # A producer that stood between another one and the node may be gone by the next round.
+        while merged and left:
+            tried, left, merged = left, [], False
+            for source in tried:
+                producer, own = self.cluster[source], self.cluster[node]
+                if producer is own or self.try_merge(producer, own) is not None:
+                    merged = True
+                else:
+                    left.append(source)
 
     def merge_siblings(self) -> None:
         """Merge clusters over one space that read a common operand: one pass over memory for all.
@@ -193,7 +180,8 @@ class _Fusion:
         position = self.acyclic_position(producer, consumer)
         if position is None:
             return None
-        merged.position = position
+        # What reads constants alone can stand before everything, out of the way of later merges.
+        merged.position = FIRST if _is_grounded(merged) else position
         for node in merged.nodes:
             self.cluster[node] = merged
         return merged
@@ -206,16 +194,16 @@ class _Fusion:
         if not self.complete(pairs, producer, consumer):
             return None
         back = {b: a for a, b in pairs.items()}
-        wide = _nontrivial(producer.space)
+        wide = nontrivial(producer.space)
         if set(pairs) >= wide:
             space = consumer.space
             moved, kept, mapping = producer, consumer, pairs
-        elif set(back) >= _nontrivial(consumer.space):
+        elif set(back) >= nontrivial(consumer.space):
             space = producer.space
             moved, kept, mapping = consumer, producer, back
         else:
             return None
-        loops = _reductions(space, moved, kept, mapping)
+        loops = common_reductions(space, moved, kept, mapping)
         if loops is None:
             return None
         places = dict(kept.places)
@@ -247,8 +235,8 @@ class _Fusion:
 
     def complete(self, pairs: dict[int, int], producer: Cluster, consumer: Cluster) -> bool:
         """Pair the axes that no read connects: those a reduction has consumed, with those that follow it."""
-        left = [a for a in sorted(_nontrivial(producer.space)) if a not in pairs]
-        right = [b for b in sorted(_nontrivial(consumer.space)) if b not in pairs.values()]
+        left = [a for a in sorted(nontrivial(producer.space)) if a not in pairs]
+        right = [b for b in sorted(nontrivial(consumer.space)) if b not in pairs.values()]
         if left and right:
             if [producer.space[a] for a in left] != [consumer.space[b] for b in right]:
                 return False
@@ -258,7 +246,7 @@ class _Fusion:
 
     def storable(self, merged: Cluster) -> bool:
         """Tell whether each node lies in the space as a full or a row value, and operands are few."""
-        full = _nontrivial(merged.space)
+        full = nontrivial(merged.space)
         rows = full - merged.reduced
         columns = self.after_columns(merged)
         for node in merged.nodes:
@@ -336,7 +324,7 @@ class _Fusion:
 
     def affordable(self, producer: Cluster, merged: Cluster) -> bool:
         """Tell whether values narrower than the space are cheap to compute again along its inner axis."""
-        full = sorted(_nontrivial(merged.space))
+        full = sorted(nontrivial(merged.space))
         columns = self.after_columns(merged)
         for node in (n for n in producer.nodes if n not in columns):
             axes = {a for a in merged.result_axes(node) if a is not None}
@@ -465,28 +453,9 @@ class _Fusion:
         record(f"fuse {len(cluster.nodes)} nodes", images[0].where)
 
 
-def _reductions(
-    space: Shape, moved: Cluster, kept: Cluster, mapping: dict[int, int]
-) -> tuple[frozenset[int], frozenset[int]] | None:
-    """Return the axes that two clusters reduce within rows and across, None if they cannot share loops."""
-    found: dict[frozenset[int], None] = {}
-    for axes in (moved.reduced, moved.crossed):
-        if not all(a in mapping for a in axes):
-            return None
-        found[frozenset(mapping[a] for a in axes)] = None
-    kinds = [axes for axes in (*found, kept.reduced, kept.crossed) if axes]
-    kinds = list(dict.fromkeys(kinds))
-    if len(kinds) < 2:
-        return (kinds[0] if kinds else frozenset()), frozenset()
-    full = _nontrivial(space)
-    if len(kinds) > 2 or kinds[0] & kinds[1] or kinds[0] | kinds[1] != full:
-        return None
-    rows, columns = kinds if max(full) in kinds[0] else reversed(kinds)
-    return rows, columns
-
-
-def _nontrivial(space: Shape) -> set[int]:
-    return {a for a, d in enumerate(space) if d != 1}
+def _is_grounded(cluster: Cluster) -> bool:
+    """Tell whether a cluster reads nothing but constants."""
+    return all(r.source.op.name == "constant" for _, r in cluster.reads)
 
 
 def _is_literal(node: Node) -> bool:

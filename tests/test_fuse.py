@@ -100,6 +100,12 @@ def _with_gradient(loss: Callable[[Tensor, Tensor], Tensor], dtype: str) -> list
     return [total, gx.grad(total, [x])[0]]
 
 
+def _mean_with_gradient(loss: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
+    x, y = _rows(), _rows("y")
+    mean = loss(x, y).mean()
+    return [mean, gx.grad(mean, [x])[0]]
+
+
 def _batch_norm() -> list[Tensor]:
     x = gx.placeholder("x", ("n", 4, 6, 6))
     return [gx.nn.BatchNorm(4)(x, training=True)]
@@ -110,11 +116,14 @@ COUNTS: dict[str, tuple[Callable[[], list[Tensor]], int]] = {
     "log_softmax": (lambda: [gx.log_softmax(_rows())], 1),
     "logsumexp": (lambda: [gx.logsumexp(_rows(), axis=1)], 1),
     "dense and softmax": (lambda: [gx.softmax(_dense())], 2),
-    "siblings": (lambda: (lambda x: [gx.exp(x), x.sum(axis=1), gx.tanh(x) * 2])(_rows()), 2),
+    "siblings": (lambda: (lambda x: [gx.exp(x), x.sum(axis=1), gx.tanh(x) * 2])(_rows()), 1),
     "softmax_cross_entropy": (lambda: _with_gradient(gx.nn.softmax_cross_entropy, "int64"), 2),
     "mse": (lambda: _with_gradient(gx.nn.mse, FLOAT), 2),
-    "sigmoid_cross_entropy": (lambda: _with_gradient(gx.nn.sigmoid_cross_entropy, FLOAT), 3),
-    "batch norm, training": (_batch_norm, 3),
+    "sigmoid_cross_entropy": (lambda: _with_gradient(gx.nn.sigmoid_cross_entropy, FLOAT), 2),
+    "l1": (lambda: _with_gradient(gx.nn.l1, FLOAT), 2),
+    "huber": (lambda: _with_gradient(gx.nn.huber, FLOAT), 2),
+    "huber, mean": (lambda: _mean_with_gradient(gx.nn.huber), 2),
+    "batch norm, training": (_batch_norm, 1),
 }
 
 
