@@ -144,7 +144,7 @@ class Report:
         if varying.WORKLOAD not in self.options.workloads:
             return
         with self.served() as remotes:
-            found, absent = varying.measure(remotes)
+            found, absent = varying.measure(remotes, varying.BATCHES)
         self.complain("varying batch", absent)
         title = f"{WORKLOADS[varying.WORKLOAD].title}, then every size from 1 to {varying.BATCHES}"
         self.show(varying.table_of(found, title))

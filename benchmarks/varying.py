@@ -28,8 +28,8 @@ class Varied:
     compilations: int
 
 
-def measure(served: Mapping[str, Served], largest: int = BATCHES) -> tuple[dict[str, Varied], dict[str, str]]:
-    """Return what each framework took, and why others did not take part."""
+def measure(served: Mapping[str, Served], largest: int) -> tuple[dict[str, Varied], dict[str, str]]:
+    """Return what each framework took for batches up to the largest, and why others did not take part."""
     batches = list(range(1, largest + 1))
     random.Random(0).shuffle(batches)
     found, absent = {}, {}

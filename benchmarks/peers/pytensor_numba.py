@@ -10,7 +10,7 @@ import pytensor
 import pytensor.tensor as pt
 
 from benchmarks.peers import Peer
-from benchmarks.vocabulary import Vocabulary
+from benchmarks.vocabulary import Values, Vocabulary
 from benchmarks.workload import Adam, Array, Gradient, Momentum, Spec, Training, Workload
 
 __all__ = ["PEER"]

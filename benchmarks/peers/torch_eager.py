@@ -88,7 +88,8 @@ class TorchRunner:
         if not isinstance(workload.task, Forward):
             for name in workload.trained:
                 self.weights[name].requires_grad_()
-        self.body = self.prepared(functools.partial(workload.body, _Words(workload.training)))
+        self.words = _Words(workload.training)
+        self.body = self.prepared(functools.partial(workload.body, self.words))
         self.call = {Forward: self._forward, Gradient: self._differentiate, Training: self._train}[
             type(workload.task)
         ]
