@@ -81,16 +81,31 @@ def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Ass
         Nodes whose steps may fail at run time; none of them may run after a variable
         has been written.
     """
-    order, late = _order(graph, steps)
+    order, late = _order(graph, steps, _before_checks(steps, checked))
     result = Assignment(order)
-    _place_updates(graph, result, late, checked)
+    _place_updates(graph, result, late)
     _share_dying_operands(graph, result)
     _measure_lifetimes(result)
     return result
 
 
-def _order(graph: Graph, steps: Sequence[Step]) -> tuple[list[Step], int]:
-    """Put steps that produce new values of variables, and what depends on them, last."""
+def _before_checks(steps: Sequence[Step], checked: frozenset[Node]) -> set[Node]:
+    """Return the steps that may fail, and those that they depend on: no variable may change before."""
+    needed: set[Storage] = set()
+    found: set[Node] = set()
+    for step in reversed(steps):
+        fails = step.node in checked or isinstance(step.body, Callback)
+        if fails or any(s in needed for s in step.writes.values()):
+            found.add(step.node)
+            needed.update(step.reads.values())
+    return found
+
+
+def _order(graph: Graph, steps: Sequence[Step], before_checks: set[Node]) -> tuple[list[Step], int]:
+    """Put steps that produce new values of variables, and what depends on them, last.
+
+    Not those that a check depends on: what they produce is kept aside until all checks have passed.
+    """
     writers = {storage_of(value) for _, value in graph.updates}
     delayed: set[Storage] = set()
     early: list[Step] = []
@@ -98,8 +113,7 @@ def _order(graph: Graph, steps: Sequence[Step]) -> tuple[list[Step], int]:
     for step in steps:
         depends = any(s in delayed for s in step.reads.values())
         produces = any(s in writers for s in step.writes.values())
-        # A value that other steps still need is not delayed: only final updates are.
-        if depends or produces:
+        if step.node not in before_checks and (depends or produces):
             delayed.update(step.writes.values())
             late.append(step)
         else:
@@ -107,18 +121,17 @@ def _order(graph: Graph, steps: Sequence[Step]) -> tuple[list[Step], int]:
     return early + late, len(early)
 
 
-def _place_updates(graph: Graph, result: Assignment, late: int, checked: frozenset[Node]) -> None:
+def _place_updates(graph: Graph, result: Assignment, late: int) -> None:
     position = {step.node: i for i, step in enumerate(result.order)}
     readers: dict[Storage, list[int]] = {}
     for i, step in enumerate(result.order):
         for storage in step.reads.values():
             readers.setdefault(storage, []).append(i)
-    risky = any(s.node in checked or isinstance(s.body, Callback) for s in result.order[late:])
     taken: set[Storage] = set()
     for variable, value in graph.updates:
         storage, target = storage_of(value), Storage(variable)
-        direct = not risky and storage not in taken and _can_write(result, storage, target, position, readers)
-        if direct:
+        safe = storage not in taken and position.get(storage.node, -1) >= late
+        if safe and _can_write(result, storage, target, position, readers):
             taken.add(storage)
             result.in_place[variable] = storage
             result.home[storage] = target

@@ -253,3 +253,17 @@ def test_the_arena_grows_for_larger_sizes_and_old_plans_still_run() -> None:
         fed = np.linspace(-1, 1, n * 8, dtype=np.float32).reshape(n, 8)
         e = np.exp(fed)
         np.testing.assert_allclose(program(fed), np.cumsum(e, 0).sum(0) + e.max(), rtol=1e-4)
+
+
+def test_a_check_keeps_updates_aside_only_where_it_depends_on_their_kernels() -> None:
+    """Statistics of the batch and the running ones come from one kernel, long before labels are checked."""
+    x, y = gx.placeholder("x", ("n", 4)), gx.placeholder("y", ("n",), "int64")
+    norm, w = gx.nn.BatchNorm(4), gx.variable(np.ones((4, 3), np.float32), name="w")
+    loss = gx.nn.softmax_cross_entropy(norm(x, training=True) @ w, y).mean()
+    step = gx.compile([x, y], loss, updates=gx.optim.SGD(0.1).minimize(loss))
+    assert "w" in step.memory.in_place
+    before = [v.value for v in (w, *norm.variables)]
+    with pytest.raises(gx.errors.CheckError):
+        step(np.ones((2, 4), np.float32), np.array([0, 3]))
+    for variable, value in zip((w, *norm.variables), before, strict=True):
+        np.testing.assert_array_equal(variable.value, value)

@@ -24,6 +24,8 @@ __all__ = ["MOST_THREADS", "Job", "Team", "get_num_threads", "run", "set_num_thr
 
 MOST_THREADS = 256
 _PAGE = 4096
+# Bits of the C library's cpu_set_t.
+_CPUS = 1024
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,20 @@ def _run_job() -> Callable[[int, int, int, int, int, int], int]:
 @functools.cache
 def _wake() -> Callable[[int], None]:
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(_address_of("wake"))
+
+
+def _spread(thread: ctypes.c_uint64, worker: int) -> None:
+    """Start a helper on a CPU of its own; later the system may move it.
+
+    Born on its parent's CPU, it could stay there for long: both seldom sleep.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    others = [cpu for cpu in allowed if cpu != _libc().sched_getcpu()]
+    if not others or max(allowed) >= _CPUS:
+        return
+    for cpus in ([others[(worker - 1) % len(others)]], allowed):
+        mask = sum(1 << cpu for cpu in cpus).to_bytes(_CPUS // 8, "little")
+        _libc().pthread_setaffinity_np(thread, ctypes.c_size_t(len(mask)), mask)
 
 
 class Team:
@@ -120,6 +136,7 @@ class Team:
                 where=caller(),
             )
         self._workers.append(thread)
+        _spread(thread, worker)
 
     def _dismiss(self, kept: int) -> None:
         leaving = self._workers[kept:]
