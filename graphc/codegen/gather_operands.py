@@ -48,15 +48,15 @@ class Operands(Loops):
     def layout(self) -> tuple[dict[int, int], int, int]:
         """Return distances of neighbours along each axis and of images, and how many elements are copied.
 
-        Copies have the images behind the first of the other axes, which is that of channels:
-        what one chunk of inner steps reads then lies together.
+        What the inner steps of one tile read lies together: in copies, images stand outermost,
+        or behind the axis of channels if the steps run over images.
         """
         plan = self.plan
         numbers = [a for a, _ in plan.axes()]
         order: list[int | None] = list(numbers)
         extents: dict[int | None, int] = {a: int(str(axis.extent)) for a, axis in plan.axes()}
         if plan.walk.padded:
-            order.insert(min(1, len(order)), None)
+            order.insert(1 if plan.summed and order else 0, None)
             extents[None] = self.images
         else:
             shape = self.source.type.shape
