@@ -21,8 +21,9 @@ from graphc.passes import FULL
 import graphc as gx
 from benchmarks.tables import Table
 from graphc import dims, interpreter
-from graphc.compiler import generate, materialize, may_fail
+from graphc.compiler import generate, may_fail
 from graphc.ir import Graph
+from graphc.lower.ownership import materialize
 from graphc.lower.steps import lower_graph
 from graphc.memory import Block, assign, byte_size, place
 from graphc.pipeline import Pass, Pipeline, Repeat, pass_name

@@ -12,7 +12,18 @@ import pytest
 
 import graphc as gx
 from benchmarks import __main__ as command
-from benchmarks import counting, memory, peers, report, sections, server, startup, steps, varying
+from benchmarks import (
+    compile_scaling,
+    counting,
+    memory,
+    peers,
+    report,
+    sections,
+    server,
+    startup,
+    steps,
+    varying,
+)
 from benchmarks import peak as peaks
 from benchmarks.agreement import DisagreementError, require_close, require_equal
 from benchmarks.children import FailedError
@@ -369,3 +380,10 @@ def _require_same_steps(name: str, workload: Workload, peer: peers.Peer) -> None
         found.append([runner.arrays(runner.step(feed)) for _ in range(3 if workload.training else 1)])
     for values, expected in zip(*found, strict=True):
         require_equal(name, values, "graphc", expected, 1e-3)
+
+
+# --------------------------------------------------------------------- scaling
+def test_every_stage_of_compiling_is_timed() -> None:
+    growths = compile_scaling.measure(compile_scaling.GRAPHS["wide"], [20, 40], 1)
+    assert {"verify", "fuse", "lower", "write kernels", "total"} <= {g.stage for g in growths}
+    assert all(len(g.seconds) == 2 and min(g.seconds) >= 0 for g in growths)
