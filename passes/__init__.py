@@ -21,6 +21,7 @@ from .simplify import Simplify
 from .stabilize import Stabilize
 from .store_transposes import StoreTransposes
 from .sum_matmuls import SumMatmuls
+from .sum_reductions import SumReductions
 
 __all__ = [
     "FAST",
@@ -40,6 +41,7 @@ __all__ = [
     "Stabilize",
     "StoreTransposes",
     "SumMatmuls",
+    "SumReductions",
     "steps_for",
 ]
 
@@ -84,6 +86,7 @@ FULL: tuple[Step, ...] = (
     ExpandComposites(),
     # Sums first: they join what siblings then need as well.  Both on merged operands.
     SumMatmuls(),
+    SumReductions(),
     MergeSiblingMatmuls(),
     # What the two have put side by side may have been parts of one tensor.
     JoinWindows(),
