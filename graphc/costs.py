@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from graphc.dims import Dim, Shape
 from graphc.types import TensorType
 
-__all__ = ["Estimate", "copied", "elements", "launched", "multiplied", "packed", "transposed"]
+__all__ = ["Estimate", "copied", "elements", "launched", "multiplied", "packed", "read", "transposed"]
 
 # Per microsecond, on one core of a current x86 server; only their ratios matter.
 MULTIPLICATIONS = 100_000.0
-BYTES = 20_000.0
-PACKED_ELEMENTS = 1_200.0
+NEAR_BYTES, FAR_BYTES = 90_000.0, 20_000.0
+PACKED_ELEMENTS = 7_000.0
 TRANSPOSED_ELEMENTS = 2_500.0
 # Microseconds from one kernel to the next, the threads' barrier included.
 LAUNCH = 1.0
+# Bytes that a core's own caches keep from one kernel to the next; what is larger lies far.
+NEAR = 1 << 20
 # A register tile is this wide at least: narrower results waste the rest.
 LANES = 16
+# What is saved must be so many times what is spent.
+MARGIN = 1.5
 # What a named size counts as.
 NAMED = 32
 
@@ -42,8 +46,8 @@ class Estimate:
 
     @property
     def pays(self) -> bool:
-        """Whether more is saved than spent."""
-        return self.saved > self.spent
+        """Whether clearly more is saved than spent: estimates are rough."""
+        return self.saved > MARGIN * self.spent
 
     def __str__(self) -> str:
         return f"saves {self.saved:.1f} us, costs {self.spent:.1f} us"
@@ -74,9 +78,23 @@ def launched(kernels: int) -> float:
     return kernels * LAUNCH
 
 
+def read(*types: TensorType) -> float:
+    """Return the microseconds it takes to read values of these types, one after the other.
+
+    Examples
+    --------
+    >>> from graphc.types import FLOAT32
+    >>> near, far = TensorType((450, 100), FLOAT32), TensorType((1000, 1000), FLOAT32)
+    >>> read(near), read(far)
+    (2.0, 200.0)
+    """
+    size = sum(elements(t.shape) * t.dtype.itemsize for t in types)
+    return size / (NEAR_BYTES if size <= NEAR else FAR_BYTES)
+
+
 def copied(*types: TensorType) -> float:
     """Return the microseconds it takes to read and write values of these types once."""
-    return sum(2 * elements(t.shape) * t.dtype.itemsize for t in types) / BYTES
+    return 2 * read(*types)
 
 
 def packed(type: TensorType) -> float:

@@ -22,6 +22,7 @@ from .simplify import Simplify
 from .stabilize import Stabilize
 from .store_transposes import StoreTransposes
 from .sum_matmuls import SumMatmuls
+from .sum_reductions import SumReductions
 
 __all__ = [
     "FAST",
@@ -42,6 +43,7 @@ __all__ = [
     "Stabilize",
     "StoreTransposes",
     "SumMatmuls",
+    "SumReductions",
     "steps_for",
 ]
 
@@ -88,6 +90,7 @@ FULL: tuple[Step, ...] = (
     ExpandComposites(),
     # Sums first: they join what siblings then need as well.  Both on merged operands.
     SumMatmuls(),
+    SumReductions(),
     MergeSiblingMatmuls(),
     # What the two have put side by side may have been parts of one tensor.
     JoinWindows(),

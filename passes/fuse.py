@@ -10,10 +10,11 @@ from graphc.dims import Shape
 from graphc.ir import Attrs, Graph, Node
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.cluster import Cluster, common_reductions, nontrivial
-from graphc.lower.reads import Projection, Reader, frame, is_view
+from graphc.lower.reads import Projection, Reader
 from graphc.lower.region import Frame, is_reduction, reduces
-from graphc.lower.rules import AxisReduce, Contract, Leaf, Map
+from graphc.lower.rules import AxisReduce, Contract, Leaf
 from graphc.lower.steps import FusedGraph
+from graphc.lower.views import KINDS, find_spread, find_views
 from graphc.ops.fused import fuse_nodes
 from graphc.pipeline import record
 from graphc.types import is_float
@@ -57,8 +58,8 @@ _STRIP = 16
 
 # The position of clusters that read nothing but constants.
 FIRST = -1.0
-# Lowerings whose loops we can merge.
-_KINDS = (Map, AxisReduce, Contract)
+# A loop that computes values stores them in at most so many places of one result.
+_PARTS = 8
 
 
 class _Fusion:
@@ -67,8 +68,9 @@ class _Fusion:
         self.graph = graph
         self.roots = set(graph.roots)
         self.order = {n: i for i, n in enumerate(graph.nodes)}
-        self.views = self.find_views()
-        self.reader = Reader(self.is_view)
+        self.views = find_views(graph)
+        self.spread = find_spread(graph, self.views)
+        self.reader = Reader(self.is_view, self.spread)
         self.cluster: dict[Node, Cluster] = {}
         self.through: dict[Node, list[Node]] = {}
         # Who reads a value, looking through views; None stands for the program's caller.
@@ -86,26 +88,16 @@ class _Fusion:
 
     # -- what takes part
     def fusible(self, node: Node) -> bool:
-        return isinstance(node.op.lowering, _KINDS) and not self.is_view(node)
+        return isinstance(node.op.lowering, KINDS) and not self.is_view(node)
 
     def is_view(self, node: Node) -> bool:
         """Tell whether all consumers read through the node, so that no kernel computes it."""
         return node in self.views
 
-    def find_views(self) -> set[Node]:
-        """Return the views that only kernels and other such views read."""
-        views: set[Node] = set()
-        for node in reversed(self.graph.nodes):
-            if node in self.roots or not is_view(node):
-                continue
-            if all(isinstance(u.op.lowering, _KINDS) or u in views for u in self.graph.users[node]):
-                views.add(node)
-        return views
-
     def start(self, node: Node, position: float) -> None:
         reads, through = self.reader.reads(node)
         self.through[node] = through
-        shape = frame(node)
+        shape = self.reader.frame(node)
         axes: Projection = tuple(None if d == 1 else a for a, d in enumerate(shape))
         rule = node.op.lowering
         gone = node.attrs["axes"] if isinstance(rule, AxisReduce) else ()
@@ -221,7 +213,7 @@ class _Fusion:
         for node, read in consumer.reads:
             if read.source not in producer.places:
                 continue
-            if read.projection is None:
+            if read.projection is None or read.source in self.spread:
                 return None
             for a, j in zip(producer.result_axes(read.source), read.projection, strict=True):
                 b = None if j is None else consumer.places[node][j]
@@ -263,6 +255,8 @@ class _Fusion:
             between = merged.reduced and axes & merged.reduced and axes != full
             if between and node.op.cost > self.options.recompute:
                 return False
+        if any(merged.reduced or len(n.inputs) > _PARTS for n in self.spread.intersection(merged.nodes)):
+            return False
         if merged.contraction and (merged.reduced or not self.is_epilogue(merged)):
             return False
         # A total over everything, then a second trip through the data: nothing is saved.
@@ -384,7 +378,9 @@ class _Fusion:
     def rebuild(self) -> Graph:
         new: dict[Node, Node] = {}
         last = {c.nodes[-1]: c for c in self.clusters()}
-        fused = [c for c in last.values() if len(c.nodes) > 1 or self.through[c.nodes[0]]]
+        fused = [
+            c for n, c in last.items() if len(c.nodes) > 1 or self.through[c.nodes[0]] or n in self.spread
+        ]
         if not fused:
             return self.graph
         grouped = {n: c for c in fused for n in c.nodes}
@@ -439,11 +435,12 @@ class _Fusion:
                     inner.setdefault(operand, operand)
             inner[node] = replace(node, inputs=tuple(inner[i] for i in node.inputs))
         results = [n for n in cluster.nodes if self.leaves(n, cluster)]
+        spread = frozenset(inner[n] for n in cluster.nodes if n in self.spread)
         places = {inner[n]: axes for n, axes in cluster.places.items()}
         body = FusedGraph(
             feeds,
             tuple(inner[n] for n in results),
-            frame=Frame(cluster.space, cluster.reduced, places),
+            frame=Frame(cluster.space, cluster.reduced, places, spread),
         )
         images = fuse_nodes(body, tuple(new[n] for n in operands))
         new.update(zip(results, images, strict=True))

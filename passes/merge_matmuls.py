@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from graphc import ops
-from graphc.costs import Estimate, copied, elements, extent, launched, multiplied, packed
+from graphc.costs import Estimate, copied, elements, extent, launched, multiplied, packed, read
 from graphc.dims import Shape
 from graphc.errors import Where
 from graphc.ir import Graph, Node
@@ -58,6 +58,8 @@ class MergeSiblingMatmuls:
         return graph
 
 
+# Values that lie side by side already, and along which axis.
+Join = tuple[tuple[Node, ...], int]
 # Rule, line and estimate of what a round left alone.
 Declined = list[tuple[str, Where, str]]
 
@@ -157,13 +159,14 @@ def _merge_lefts(graph: Graph, declined: Declined) -> Graph:
     waits: dict[Node, tuple[Node, ...]] = {}
     order: Sequence[Node] = graph.nodes
     found: dict[Node, Replacement] = {}
+    joined = {(n.inputs, n.attrs["axis"]) for n in graph.nodes if n.op.name == "concat"}
     for group in _lefts(graph):
-        if not _taller_estimate(group).pays:
-            declined.append(_note(group))
+        if not _taller_estimate(group, joined).pays:
+            declined.append(_note(group, joined))
             continue
         merged = [level for level in _levels(order, waits, group) if len(level) > 1]
-        for level in (m for m in merged if _taller_estimate(m).pays):
-            record(*_note(level))
+        for level in (m for m in merged if _taller_estimate(m, joined).pays):
+            record(*_note(level, joined))
             found.update(_taller(level))
             # From now on each of them waits for the operands of all.
             waits.update(dict.fromkeys(level, tuple(p.inputs[0] for p in level)))
@@ -230,19 +233,23 @@ def _ordered(graph: Graph, waits: Mapping[Node, tuple[Node, ...]]) -> list[Node]
     return order
 
 
-def _taller_estimate(group: Sequence[Node]) -> Estimate:
+def _taller_estimate(group: Sequence[Node], joined: Collection[Join]) -> Estimate:
     right, transposed = group[0].inputs[1], group[0].attrs["transpose_b"]
     fewer = len(group) - 1
-    lefts = [p.inputs[0] for p in group]
-    join = 0.0 if _hoistable(lefts) else joining_cost(lefts, 0)
+    lefts = tuple(p.inputs[0] for p in group)
+    free = _hoistable(lefts) is not None or (lefts, 0) in joined
+    join = 0.0 if free else joining_cost(lefts, 0)
+    # A step's own result would still lie near when it is read, and all steps' together may not.
+    results = [p.type for p in group]
+    farther = max(0.0, copied(*results) - sum(map(copied, results)))
     return Estimate(
-        saved=launched(fewer) + (fewer * packed(right.type) if transposed else 0.0),
-        spent=join + launched(join > 0),
+        saved=fewer * (launched(1) + read(right.type) + (packed(right.type) if transposed else 0.0)),
+        spent=join + launched(join > 0) + farther,
     )
 
 
-def _note(group: Sequence[Node]) -> tuple[str, Where, str]:
-    return TALLER, group[0].where, f"{len(group)} products, {_taller_estimate(group)}"
+def _note(group: Sequence[Node], joined: Collection[Join]) -> tuple[str, Where, str]:
+    return TALLER, group[0].where, f"{len(group)} products, {_taller_estimate(group, joined)}"
 
 
 def _hoistable(lefts: Sequence[Node]) -> Series | None:

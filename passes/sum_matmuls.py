@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,21 +37,25 @@ class SumMatmuls:
         """Return the graph with sums of products merged."""
         position = {n: k for k, n in enumerate(graph.nodes)}
         roots = set(graph.roots)
-        found: dict[Node, Replacement] = {}
-        joins: Joins = {}
+        candidates: list[tuple[Sum, list[Group]]] = []
         for total in find_sums(graph):
             products = [t for t in total.terms if t.op.name == "matmul" and is_private(graph, roots, t)]
             # Sums over the same time steps then join the same values in the same order.
             products.sort(key=lambda p: max(position[i] for i in p.inputs))
-            chosen = [group for group in _groups(products) if _pays(group, total)]
+            candidates.append((total, _groups(products)))
+        sharing = Counter(join for _, groups in candidates for g in groups for join in _joins(g))
+        found: dict[Node, Replacement] = {}
+        made: dict[Join, Tensor] = {}
+        for total, groups in candidates:
+            chosen = [group for group in groups if _pays(group, total, sharing)]
             if chosen:
-                found[total.root] = _merged(total, chosen, joins)
+                found[total.root] = _merged(total, chosen, made)
         return replace_nodes(graph, found) if found else graph
 
 
 Group = Sequence[Node]
-# What lies side by side already, by its parts and their axis: several sums may need it.
-Joins = dict[tuple[tuple[Node, ...], int], Tensor]
+# Values to lay side by side, and along which axis: several sums may need the same.
+Join = tuple[tuple[Node, ...], int]
 
 
 def _groups(products: Sequence[Node]) -> list[Group]:
@@ -74,39 +79,43 @@ def _outer(product: Node, operand: int) -> Hashable:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _pays(group: Group, total: Sum) -> bool:
+def _joins(group: Group) -> list[Join]:
+    return [(tuple(p.inputs[k] for p in group), inner_axis(group[0], k)) for k in (0, 1)]
+
+
+def _pays(group: Group, total: Sum, sharing: Mapping[Join, int]) -> bool:
     fewer = len(group) - 1
-    joins = [joining_cost([p.inputs[k] for p in group], inner_axis(group[0], k)) for k in (0, 1)]
+    costs = [(joining_cost(*join), sharing[join]) for join in _joins(group)]
     estimate = Estimate(
         saved=launched(fewer) + fewer * copied(total.root.type),
-        spent=sum(joins) + launched(sum(cost > 0 for cost in joins)),
+        spent=sum((cost + launched(cost > 0)) / count for cost, count in costs),
     )
     note = f"{len(group)} products, {estimate}"
     (record if estimate.pays else decline)(RULE, total.root.where, note)
     return estimate.pays
 
 
-def _merged(total: Sum, groups: Sequence[Group], joins: Joins) -> Replacement:
+def _merged(total: Sum, groups: Sequence[Group], made: dict[Join, Tensor]) -> Replacement:
     merged = dict.fromkeys(p for group in groups for p in group)
     rest = [t for t in total.terms if t not in merged]
     needs = dict.fromkeys([*(i for p in merged for i in p.inputs), *rest])
 
     def build(images: Sequence[Tensor]) -> Tensor:
         image: Mapping[Node, Tensor] = dict(zip(needs, images, strict=True))
-        return added([*(_product(group, image, joins) for group in groups), *(image[t] for t in rest)])
+        return added([*(_product(group, image, made) for group in groups), *(image[t] for t in rest)])
 
     return Replacement(tuple(needs), build)
 
 
-def _product(group: Group, image: Mapping[Node, Tensor], joins: Joins) -> Tensor:
+def _product(group: Group, image: Mapping[Node, Tensor], made: dict[Join, Tensor]) -> Tensor:
     first = group[0]
-    operands = [_joined([image[p.inputs[k]] for p in group], inner_axis(first, k), joins) for k in (0, 1)]
+    operands = [_joined([image[p.inputs[k]] for p in group], inner_axis(first, k), made) for k in (0, 1)]
     result: Tensor = REGISTRY["matmul"](*operands, **first.attrs)
     return result
 
 
-def _joined(parts: Sequence[Tensor], axis: int, joins: Joins) -> Tensor:
+def _joined(parts: Sequence[Tensor], axis: int, made: dict[Join, Tensor]) -> Tensor:
     key = tuple(t.node for t in parts), axis
-    if key not in joins:
-        joins[key] = ops.concat(parts, axis=axis)
-    return joins[key]
+    if key not in made:
+        made[key] = ops.concat(parts, axis=axis)
+    return made[key]

@@ -18,6 +18,7 @@ from graphc.passes import (
     Stabilize,
     StoreTransposes,
     SumMatmuls,
+    SumReductions,
 )
 from graphc.passes import simplify as simplify_module
 from hypothesis import HealthCheck, given, settings
@@ -37,7 +38,14 @@ EXACT: tuple[Pass, ...] = (
     Simplify(EXACT_RULES),
     StoreTransposes(),
 )
-ALL: tuple[Pass, ...] = (*EXACT, MergeSiblingMatmuls(), Simplify(), Stabilize(), SumMatmuls())
+ALL: tuple[Pass, ...] = (
+    *EXACT,
+    MergeSiblingMatmuls(),
+    Simplify(),
+    Stabilize(),
+    SumMatmuls(),
+    SumReductions(),
+)
 
 _settings = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

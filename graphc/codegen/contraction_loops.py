@@ -8,6 +8,7 @@ from graphc import dims
 from graphc.codegen import scalar
 from graphc.codegen import tile as tiles
 from graphc.codegen.emitter import Emitter, Scratch
+from graphc.codegen.loops import store_offset
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
 from graphc.lower.affine import Strided, strided
@@ -78,9 +79,11 @@ class Loops:
         """Apply the epilogue to the sum in variable `total` and store all results at offset `place`."""
         emitter, region = self.emitter, self.region
         emitter.name(expr.local(region.node, region.node.type.dtype), total)
-        values = [(emitter.buffers["out", s.node], emitter.text(s.value)) for s in region.stores]
-        for buffer, text in values:
-            emitter.line(f"{buffer.name}[{place}] = {scalar.stored(text, buffer.dtype)}")
+        values = [emitter.text(s.value) for s in region.stores]
+        for store, text in zip(region.stores, values, strict=True):
+            buffer = emitter.buffers["out", store.node]
+            at = store_offset(emitter, store) if store.part else place
+            emitter.line(f"{buffer.name}[{at}] = {scalar.stored(text, buffer.dtype)}")
 
 
 class TiledLoops(Loops):

@@ -104,16 +104,17 @@ def store_lines(emitter: Emitter, stores: Sequence[Store]) -> None:
     for store in stores:
         buffer = emitter.buffers["out", store.node]
         text = scalar.stored(emitter.text(store.value), buffer.dtype)
-        lines.append(f"{buffer.name}[{emitter.offset(buffer, _emitted(emitter, store.position))}] = {text}")
+        lines.append(f"{buffer.name}[{store_offset(emitter, store)}] = {text}")
     for line in lines:
         emitter.line(line)
 
 
-def _emitted(emitter: Emitter, position: Sequence[Expr]) -> Sequence[Expr]:
-    for e in position:
+def store_offset(emitter: Emitter, store: Store) -> str:
+    """Return where a value goes in its buffer, as text."""
+    for e in store.position:
         if e.kind != "index":
             emitter.text(e)
-    return position
+    return emitter.offset(emitter.buffers["out", store.node], store.position)
 
 
 Group = tuple[int, ...]

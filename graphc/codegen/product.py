@@ -441,7 +441,7 @@ def holds_sum(store: Store, region: ContractionRegion, aliases: Mapping[object, 
     """Tell whether a result's memory may hold the unfinished sum: no operand may lie in it."""
     handle = ("out", store.node)
     free = handle not in aliases and handle not in aliases.values()
-    return free and store.node.type.dtype == region.dtype
+    return free and not store.part and store.node.type.dtype == region.dtype
 
 
 def split_axis(inner: Shape) -> int:

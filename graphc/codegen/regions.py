@@ -20,6 +20,9 @@ from graphc.codegen.rows import Rows
 from graphc.lower.region import Region
 from graphc.lower.unroll import unrolled
 
+# More parts of a result than these are written by a loop each.
+PLACES = 8
+
 
 def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
     """Write the kernel of a region.
@@ -52,6 +55,14 @@ def generate(region: Region, aliases: Mapping[object, object]) -> KernelText:
 
 
 def _write_map(emitter: Emitter, region: Region, aliases: Mapping[object, object]) -> list[Stage]:
+    parted = len(region.stores) > PLACES and all(s.part for s in region.stores)
+    regions = [replace(region, stores=(s,)) for s in region.stores] if parted else [region]
+    nests = [_write_nest(emitter, r, aliases) for r in regions]
+    return [Stage(nests[0].units, sum((n.work for n in nests[1:]), nests[0].work))]
+
+
+def _write_nest(emitter: Emitter, region: Region, aliases: Mapping[object, object]) -> Stage:
+    emitter.merged.clear()
     groups = collapse(region, [list(range(len(region.space)))])[0]
     parts = borders.spans(region) if len(groups) > 1 and len(groups[-1]) == 1 and not aliases else []
     if parts:
@@ -62,12 +73,12 @@ def _write_map(emitter: Emitter, region: Region, aliases: Mapping[object, object
     units, opened = open_parts(emitter, region, groups, vector=True)
     store_lines(emitter, region.stores)
     close_loops(emitter, opened)
-    return [Stage(units, work(dims.product(region.space), region.values))]
+    return Stage(units, work(dims.product(region.space), region.values))
 
 
 def _write_spans(
     emitter: Emitter, region: Region, groups: Sequence[Group], parts: Sequence[borders.Span]
-) -> list[Stage]:
+) -> Stage:
     """Write a map whose innermost loop is cut into a border, an interior and a border."""
     units, opened = open_parts(emitter, region, groups[:-1], vector=False)
     for part in parts:
@@ -75,4 +86,4 @@ def _write_spans(
         store_lines(emitter, part.stores)
         close_loops(emitter, 1)
     close_loops(emitter, opened)
-    return [Stage(units, work(dims.product(region.space), region.values))]
+    return Stage(units, work(dims.product(region.space), region.values))

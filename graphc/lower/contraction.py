@@ -106,7 +106,7 @@ def lower_contraction(nodes: Sequence[Node], outputs: Sequence[Node], frame: Fra
         groups["inner"] = (expr.ZERO,)
     lhs = expr.cast(spec.lhs(groups["batch"], groups["rows"], groups["inner"]), spec.dtype)
     rhs = expr.cast(spec.rhs(groups["batch"], groups["inner"], groups["cols"]), spec.dtype)
-    stores = tuple(composer.store(n, {}) for n in outputs)
+    stores = tuple(s for n in outputs for s in composer.stores(n, {}))
     return ContractionRegion(
         node, spec, groups["batch"], groups["rows"], groups["cols"], groups["inner"], lhs, rhs, stores
     )

@@ -76,10 +76,11 @@ def _starts(body: Region | ContractionRegion, fixed: Collection[object]) -> dict
     values = _values(body)
     guarded = {e.data for e in _behind_guards(values) if e.kind == "load"}
     for e in walk(values):
-        # What is read under a condition may not exist at index zero.
-        if e.kind != "load" or e.data in fixed or e.data in guarded:
+        if e.kind != "load" or e.data in fixed:
             continue
-        own = tuple(split_constant(p)[1] for p in e.args)
+        # What is read under a condition may not exist at index zero, but does at a constant one.
+        loose = e.data not in guarded
+        own = tuple(split_constant(p)[1] if loose or p.kind == "const" else 0 for p in e.args)
         lowest[e.data] = tuple(map(min, lowest.get(e.data, own), own))
     return {node: start for node, start in lowest.items() if any(start)}
 

@@ -10,7 +10,7 @@ They are read through, as if their consumers read the source directly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from graphc.dims import Shape
@@ -80,10 +80,11 @@ def _axes(node: Node) -> Index:
 
 
 class Reader:
-    """Finds the reads of nodes, through the views in `views`."""
+    """Finds the reads of nodes, through the views in `views`; those in `spread` are stored part by part."""
 
-    def __init__(self, views: Callable[[Node], bool]) -> None:
+    def __init__(self, views: Callable[[Node], bool], spread: Collection[Node] = ()) -> None:
         self.views = views
+        self.spread = spread
 
     def reads(self, node: Node) -> tuple[list[Read], list[Node]]:
         """Return what a node reads, and the views that it reads through."""
@@ -100,11 +101,20 @@ class Reader:
         rule = node.op.lowering
         if isinstance(rule, AxisReduce):
             value(node.inputs[0], _axes(node))
+        elif node in self.spread:
+            for part in node.inputs:
+                value(part, _axes(node))
         elif isinstance(rule, Map):
             rule.fn(_site(node, lambda k, at: value(node.inputs[k], at)), _axes(node))
         elif isinstance(rule, Contract):
             self._contract(node, rule, value)
-        return [Read(s, _projection(s, at, frame(node))) for s, at in found], list(through)
+        loops = self.frame(node)
+        return [Read(s, _projection(s, at, loops)) for s, at in found], list(through)
+
+    def frame(self, node: Node) -> Shape:
+        """Return the axes that a node's own loops run over: those of one part where it is spread."""
+        part: Shape = node.inputs[0].type.shape if node in self.spread else frame(node)
+        return part
 
     def _through(self, view: Node, at: Index, value: Callable[[Node, Index], Expr]) -> Expr:
         rule = view.op.lowering

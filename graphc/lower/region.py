@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graphc import dims
-from graphc.dims import Shape
+from graphc.dims import Dim, Shape
 from graphc.errors import NotFusibleError
 from graphc.ir import Node
 from graphc.lower import expr
@@ -47,7 +47,8 @@ class Store:
     """One result of a region: its node, its value, and where in its buffer it goes.
 
     `phase` is None for a row value, stored once per row after the last phase, and for a
-    `column` value, stored after all rows.
+    `column` value, stored after all rows.  `part` tells that the value is a part of the
+    result only, stored at another index than its own.
     """
 
     node: Node
@@ -55,6 +56,7 @@ class Store:
     position: Index
     phase: int | None
     column: bool = False
+    part: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class Frame:
         Sizes of the axes.
     reduced : frozenset of int
         Axes that reductions run over.
+    spread : frozenset of Node
+        Results that are stored part by part: concatenations over the space of one part.
     places : mapping of Node to tuple
         For each result of the region and each reduction: per axis of the node's own loops
         (of its operand, for a reduction), the axis of the space that walks it, or None
@@ -137,6 +141,7 @@ class Frame:
     space: Shape
     reduced: frozenset[int]
     places: Mapping[Node, tuple[int | None, ...]]
+    spread: frozenset[Node] = frozenset()
 
 
 def frame_of(node: Node) -> Frame:
@@ -166,7 +171,7 @@ def lower_region(nodes: Sequence[Node], outputs: Sequence[Node], frame: Frame) -
     reductions = composer.reductions(within, {})
     levels = {r.node: r.phase for r in reductions}
     columns = composer.reductions([n for n in found if n not in levels], levels)
-    stores = tuple(composer.store(n, levels, frozenset(r.node for r in columns)) for n in outputs)
+    stores = tuple(s for n in outputs for s in composer.stores(n, levels, frozenset(r.node for r in columns)))
     return Region(space, indices, reduced, reductions, stores, columns)
 
 
@@ -253,8 +258,24 @@ class Composer:
             found.append(Reduction(node, kind, body, levels[node]))
         return tuple(found)
 
-    def store(self, node: Node, levels: Mapping[Node, int], columns: frozenset[Node] = frozenset()) -> Store:
-        """Compose a result and put it into its phase, or into the row if it varies with the row only."""
+    def stores(
+        self, node: Node, levels: Mapping[Node, int], columns: frozenset[Node] = frozenset()
+    ) -> list[Store]:
+        """Compose a result: one value, or the parts of a concatenation over the space of one of them."""
+        if node not in self.frame.spread:
+            return [self._store(node, levels, columns)]
+        axis, index = node.attrs["axis"], self.place(node)
+        found: list[Store] = []
+        start: Dim = 0
+        for part in node.inputs:
+            value, at = self.value(part, index), index[axis] + expr.size(start)
+            position = (*index[:axis], at, *index[axis + 1 :])
+            found.append(Store(node, value, position, phase_of(value, levels), part=True))
+            start = start + part.type.shape[axis]
+        return found
+
+    def _store(self, node: Node, levels: Mapping[Node, int], columns: frozenset[Node]) -> Store:
+        """Put a result into its phase, or into the row if it varies with the row only."""
         index = self.place(node)
         value = self.value(node, index)
         if any(e.kind == "local" and e.data in columns for e in walk([value])):

@@ -2,6 +2,7 @@
 
 =============  ==============================================================
 `Map`          output index -> scalar expression (elementwise, slices, pads, windows)
+`Join`         a `Map` that lays its operands side by side: concatenation
 `AxisReduce`   reduce one operand over its axes
 `Contract`     sum of products over inner axes: matmul, einsum, convolutions
 `Loop`         a hand-written loop nest (sort, cumulative sum, scatter)
@@ -69,6 +70,14 @@ class Map:
     """``fn(site, index) -> Expr``: the element of the result at `index`."""
 
     fn: Callable[[Site, Index], Expr]
+
+
+@dataclass(frozen=True)
+class Join(Map):
+    """A `Map` whose operands lie side by side along ``attrs["axis"]``.
+
+    Operands of one shape may also be stored one by one, by the loop that computes them all.
+    """
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
-from graphc.lower.rules import Index, Map, Site
+from graphc.lower.rules import Index, Join, Site
 from graphc.ops.axes import is_int, normalize_axis
 from graphc.ops.elementwise import astype
 from graphc.ops.getitem import getitem
@@ -103,10 +103,16 @@ def _concat_lower(site: Site, index: Index) -> Expr:
         moved = index[axis] - expr.size(offsets[k])
         return site.read(k, (*index[:axis], moved, *index[axis + 1 :]))
 
-    value = part(len(offsets) - 1)
-    for k in reversed(range(len(offsets) - 1)):
-        value = expr.guard(index[axis] < expr.size(offsets[k + 1]), part(k), value)
-    return value
+    def among(first: int, last: int) -> Expr:
+        # Halves, not one after the other: few questions are asked and no branch is nested deeply.
+        if first == last:
+            return part(first)
+        middle = (first + last + 1) // 2
+        return expr.guard(
+            index[axis] < expr.size(offsets[middle]), among(first, middle - 1), among(middle, last)
+        )
+
+    return among(0, len(offsets) - 1)
 
 
 def _concat_gradient(g: Tensor, out: Tensor, *inputs: Tensor, axis: int) -> Gradients:
@@ -143,7 +149,7 @@ _CONCAT = Op(
     "concat",
     _concat_rule,
     lambda *xs, axis: np.concatenate(xs, axis),
-    Map(_concat_lower),
+    Join(_concat_lower),
     gradient=_concat_gradient,
     api=concat,
     samples=_concat_samples,
