@@ -16,9 +16,8 @@ from hypothesis import given, settings
 import graphc as gx
 from graphc.errors import GraphcError, KernelError
 from graphc.frontend.kernel import kernel_module
-from graphc.runtime import kernels, linker, object_cache, runner
+from graphc.runtime import kernels, linker, object_cache, runner, target
 from graphc.runtime.kernel_source import TRAILING, KernelSource
-from graphc.runtime.target import CompiledObject
 from tests import numba_reference
 from tests.random_kernels import Kernels, random_kernels
 
@@ -61,7 +60,7 @@ def both(source: KernelSource, *arguments: Array | int) -> None:
     """Run a kernel by either way of compiling it; all its arrays must end up equal, bit by bit."""
     (own,) = kernels.load_kernels([source])
     symbol = f"reference_{own.key[:20]}"
-    reference = numba_reference.compile_kernel(source, symbol)
+    reference = target.compile_text(numba_reference.kernel_module(source, symbol), symbol)
     address = linker.link({symbol: reference.object_code})[symbol]
     found, wanted = ([np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2))
     run(own.address, found)
@@ -195,12 +194,13 @@ def test_what_is_no_kernel_code_is_an_error(body: str, message: str) -> None:
 def by_numba() -> Iterator[None]:
     """Compile by way of Numba what is compiled meanwhile."""
 
-    def compile_kernel(key: str, source: KernelSource) -> CompiledObject:
-        return numba_reference.compile_kernel(source, f"numba_{key[:20]}")
+    def symbol(name: str, key: str) -> str:
+        return f"numba_{key[:20]}"
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(kernels, "_loaded", {})
-        patch.setattr(kernels, "_compile", compile_kernel)
+        patch.setattr(kernels, "_symbol", symbol)
+        patch.setattr(kernels, "_module_text", numba_reference.kernel_module)
         patch.setattr(object_cache, "_active", [object_cache.ObjectCache(Path(folder) / "kernels")])
         yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.frontend.types import BOOL, Pointer, Scalar, Tuple, Type
@@ -103,19 +103,20 @@ class Function:
 
 def module_text(root: Function) -> str:
     """Return a function and all it needs as one module."""
-    functions = dict.fromkeys(_reachable(root))
+    functions = _reachable(root)
     declarations = {name: text for f in functions for name, text in f.declarations.items()}
     return "\n".join((*declarations.values(), *(f.text for f in functions)))
 
 
-def _reachable(function: Function) -> Iterator[Function]:
-    pending, seen = [function], {function}
+def _reachable(root: Function) -> Collection[Function]:
+    # By symbol: two threads that need a device function at once may each have written it.
+    found = {root.symbol: root}
+    pending = [root]
     while pending:
-        here = pending.pop()
-        yield here
-        fresh = [f for f in here.callees if f not in seen]
-        seen.update(fresh)
-        pending += fresh
+        fresh = {f.symbol: f for f in pending.pop().callees if f.symbol not in found}
+        found |= fresh
+        pending += fresh.values()
+    return found.values()
 
 
 @dataclass

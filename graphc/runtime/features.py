@@ -25,7 +25,6 @@ _DEVICE_CODE = (
     "codegen/tile*.py",
     "codegen/tile/*.py",
     "frontend/*.py",
-    "runtime/jit.py",
     "runtime/target.py",
 )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import graphc
-from graphc.runtime import features, linker, object_cache, target
+from graphc.runtime import concurrently, features, linker, object_cache, target
 from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.target import CompiledObject
 
@@ -24,6 +24,15 @@ class LoadedKernel:
     address: int
     key: str
     from_cache: bool
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A function to make callable: its symbol, and how to get the LLVM IR that defines it."""
+
+    symbol: str
+    text: Callable[[], str]
+    unroll: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def load_kernels(sources: Sequence[KernelSource]) -> list[LoadedKernel]:
     True
     """
     keyed = [(_key(source), source) for source in sources]
-    _load({key: functools.partial(_compile, key, source) for key, source in keyed})
+    _load({key: _request(key, source) for key, source in keyed})
     return [_loaded[key].kernel for key, _ in keyed]
 
 
@@ -81,7 +90,7 @@ def load_llvm(name: str, text: str, symbol: str) -> LoadedKernel:
     key = hashlib.sha256("\0".join((_fingerprint(), symbol, text)).encode()).hexdigest()
     public = _symbol(name, key)
     renamed = text.replace(f"@{symbol}(", f"@{public}(")
-    _load({key: functools.partial(target.compile_text, renamed, public)})
+    _load({key: _Request(public, lambda: renamed)})
     return _loaded[key].kernel
 
 
@@ -102,7 +111,7 @@ def llvm(source: KernelSource) -> str:
 
 
 def asm(source: KernelSource) -> str:
-    """Return the assembly of a kernel; from the stored LLVM IR, without Numba."""
+    """Return the assembly of a kernel; from the stored LLVM IR."""
     with linker.LLVM_LOCK:
         return target.assembly(llvm(source))
 
@@ -129,31 +138,47 @@ def _symbol(name: str, key: str) -> str:
     return f"{name}_{key[:_SYMBOL_HASH_DIGITS]}"
 
 
-def _compile(key: str, source: KernelSource) -> CompiledObject:
-    # Imported here because Numba takes longer to import than a warm start takes altogether.
-    from graphc.runtime import jit
-
-    return jit.compile_kernel(source, _symbol(source.name, key))
+def _request(key: str, source: KernelSource) -> _Request:
+    symbol = _symbol(source.name, key)
+    return _Request(symbol, partial(_module_text, source, symbol), source.unroll)
 
 
-def _load(requests: Mapping[str, Callable[[], CompiledObject]]) -> None:
+def _module_text(source: KernelSource, symbol: str) -> str:
+    # Imported here because a warm start has no need of it.
+    from graphc.frontend.kernel import kernel_module
+
+    return kernel_module(source, symbol)
+
+
+def _load(requests: Mapping[str, _Request]) -> None:
     missing = [key for key in requests if key not in _loaded]
     if not missing:
         return
     with linker.LLVM_LOCK:
-        found = {key: _obtain(key, requests[key]) for key in missing if key not in _loaded}
+        found = _obtain({key: requests[key] for key in missing if key not in _loaded})
         addresses = linker.link({compiled.symbol: compiled.object_code for compiled, _ in found.values()})
         for key, (compiled, from_cache) in found.items():
             _loaded[key] = _Entry(LoadedKernel(addresses[compiled.symbol], key, from_cache), compiled)
 
 
-def _obtain(key: str, compile_now: Callable[[], CompiledObject]) -> tuple[CompiledObject, bool]:
-    global _compilations
+def _obtain(requests: Mapping[str, _Request]) -> dict[str, tuple[CompiledObject, bool]]:
+    """Return compiled objects, and whether they lay in the cache, in the order of the requests."""
     cache = object_cache.active()
-    cached = cache.load(key)
-    if cached is not None:
-        return cached, True
-    compiled = compile_now()
-    _compilations += 1
-    cache.store(key, compiled)
-    return compiled, False
+    cached = {key: cache.load(key) for key in requests}
+    missing = [key for key, compiled in cached.items() if compiled is None]
+    made = dict(zip(missing, _compile_all([requests[key] for key in missing]), strict=True))
+    for key, compiled in made.items():
+        cache.store(key, compiled)
+    return {key: (compiled or made[key], compiled is not None) for key, compiled in cached.items()}
+
+
+def _compile_all(requests: Sequence[_Request]) -> list[CompiledObject]:
+    # Imported here because the team's own code is loaded through this module.
+    from graphc.runtime import team
+
+    global _compilations
+    # Written one after the other: `ast.parse` is not safe for threads in every Python version.
+    jobs = [partial(target.compile_text, r.text(), r.symbol, r.unroll) for r in requests]
+    compiled = concurrently.run_all(jobs, team.get_num_threads())
+    _compilations += len(compiled)
+    return compiled

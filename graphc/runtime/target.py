@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llvmlite import binding as llvm
 
-from graphc.runtime import features
+from graphc.errors import KernelError
+from graphc.runtime import features, unlocked
 
-__all__ = ["CompiledObject", "assembly", "compile_module", "compile_text", "machine"]
+__all__ = ["CompiledObject", "assembly", "compile_module", "compile_text", "machine", "parse"]
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,32 @@ class CompiledObject:
         return zlib.decompress(self.packed_llvm).decode()
 
 
-def machine() -> llvm.TargetMachine:
-    """Return the target machine that kernels are compiled for.
+# Target machines that nobody uses at the moment, by CPU and features.  They are never disposed of: a thread that did so
+# while another one forks would leave the child with llvmlite's lock held.
+_idle: dict[tuple[str, str], list[llvm.TargetMachine]] = {}
+
+
+@contextlib.contextmanager
+def machine() -> Iterator[llvm.TargetMachine]:
+    """Lend a target machine for the CPU that kernels are compiled for; each serves one thread at a time."""
+    cpu, flags = features.cpu_name(), features.target_features()
+    idle = _idle.setdefault((cpu, flags), [])
+    try:
+        lent = idle.pop()
+    except IndexError:
+        lent = _new_machine(cpu, flags)
+    try:
+        yield lent
+    finally:
+        idle.append(lent)
+
+
+def _new_machine(cpu: str, flags: str) -> llvm.TargetMachine:
+    """Return a target machine.
 
     Position-independent code costs nothing on 64-bit hosts and lets the same object be mapped by
     the in-memory linker now and be linked into a shared library later.
     """
-    return _machine(features.cpu_name(), features.target_features())
-
-
-@functools.cache
-def _machine(cpu: str, flags: str) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
@@ -53,13 +70,25 @@ def _machine(cpu: str, flags: str) -> llvm.TargetMachine:
     )
 
 
-def _pass_builder(unroll: bool) -> llvm.PassBuilder:
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
+def _pass_builder(lent: llvm.TargetMachine, unroll: bool) -> llvm.PassBuilder:
+    # Level 3 takes half as long again and unrolls more, but training steps run no faster for it.
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = True
     options.slp_vectorization = True
     options.loop_interleaving = True
     options.loop_unrolling = unroll
-    return llvm.create_pass_builder(machine(), options)
+    return llvm.create_pass_builder(lent, options)
+
+
+def parse(text: str) -> llvm.ModuleRef:
+    """Read LLVM IR into a module that shares nothing with others, whichever threads they are used by.
+
+    Examples
+    --------
+    >>> parse("define i64 @seven() { ret i64 7 }").get_function("seven").name
+    'seven'
+    """
+    return llvm.parse_assembly(text, llvm.create_context())
 
 
 def compile_module(module: llvm.ModuleRef, symbol: str, unroll: bool = True) -> CompiledObject:
@@ -68,7 +97,7 @@ def compile_module(module: llvm.ModuleRef, symbol: str, unroll: bool = True) -> 
     Parameters
     ----------
     module : llvmlite.binding.ModuleRef
-        Self-contained module; everything but `symbol` becomes private to it.
+        Self-contained module, from `parse`; everything but `symbol` becomes private to it.
     symbol : str
         Name of the public function.
     unroll : bool, default True
@@ -77,30 +106,39 @@ def compile_module(module: llvm.ModuleRef, symbol: str, unroll: bool = True) -> 
     Examples
     --------
     >>> text = "define i64 @seven() { ret i64 7 }"
-    >>> compile_module(llvm.parse_assembly(text), "seven").symbol
+    >>> compile_module(parse(text), "seven").symbol
     'seven'
     """
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
             value.linkage = "internal"
-    builder = _pass_builder(unroll)
-    builder.getModulePassManager().run(module, builder)
-    # Taken before emission, which rewrites the module into the shape of the instructions.
-    packed_llvm = zlib.compress(str(module).encode(), level=1)
-    return CompiledObject(machine().emit_object(module), symbol, packed_llvm)
+    with machine() as lent:
+        builder = _pass_builder(lent, unroll)
+        unlocked.run_passes(builder.getModulePassManager(), module, builder)
+        # Taken before emission, which rewrites the module into the shape of the instructions.
+        packed_llvm = zlib.compress(str(module).encode(), level=1)
+        return CompiledObject(unlocked.emit_object(lent, module), symbol, packed_llvm)
 
 
-def compile_text(text: str, symbol: str) -> CompiledObject:
-    """Compile LLVM IR text around its one public function.
+def compile_text(text: str, symbol: str, unroll: bool = True) -> CompiledObject:
+    """Compile LLVM IR text around its one public function, as `compile_module` does.
+
+    Raises
+    ------
+    KernelError
+        If the text is not valid.
 
     Examples
     --------
     >>> compile_text("define i64 @seven() { ret i64 7 }", "seven").symbol
     'seven'
     """
-    module = llvm.parse_assembly(text)
-    module.verify()
-    return compile_module(module, symbol)
+    try:
+        module = parse(text)
+        module.verify()
+    except RuntimeError as error:
+        raise KernelError(f"the LLVM IR of {symbol} is not valid: {error}") from error
+    return compile_module(module, symbol, unroll)
 
 
 def assembly(llvm_text: str) -> str:
@@ -111,4 +149,5 @@ def assembly(llvm_text: str) -> str:
     >>> "seven" in assembly("define i64 @seven() { ret i64 7 }")
     True
     """
-    return str(machine().emit_assembly(llvm.parse_assembly(llvm_text)))
+    with machine() as lent:
+        return str(lent.emit_assembly(parse(llvm_text)))

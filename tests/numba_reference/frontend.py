@@ -110,7 +110,8 @@ class _Codegen(codegen.Codegen):
     _library_class = _Library
 
     def __init__(self) -> None:
-        self._target_data = target.machine().target_data
+        with target.machine() as machine:
+            self._target_data = machine.target_data
         self._data_layout = str(self._target_data)
         self._triple = llvm.get_process_triple()
 
