@@ -32,8 +32,8 @@ class CompiledObject:
         return zlib.decompress(self.packed_llvm).decode()
 
 
-# Target machines that nobody uses at the moment, by CPU and features.  They are never disposed of: a thread that did so
-# while another one forks would leave the child with llvmlite's lock held.
+# Target machines that nobody uses at the moment, by CPU and features.  They are never disposed of: a
+# thread that did so while another one forks would leave the child with llvmlite's lock held.
 _idle: dict[tuple[str, str], list[llvm.TargetMachine]] = {}
 
 
