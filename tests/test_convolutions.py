@@ -183,3 +183,16 @@ def test_other_ranks(rank: int, stride: int) -> None:
         expected = gx.evaluate(outputs, dict(zip([x, w], values, strict=True)))
         for found, wanted in zip(program(*values), expected, strict=True):
             np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
+def test_gradients_of_weights_are_gathered_for_batches_of_any_size() -> None:
+    x = gx.placeholder("x", ("n", 8, 9, 9))
+    w = gx.variable(np.ones((16, 8, 3, 3), np.float32), name="w")
+    (gradient,) = gx.grad((gx.conv2d(x, w, padding=1) ** 2).sum(), [w])
+    program = gx.compile(x, gradient)
+    forms = [k.choice.best.form for k in program.kernels if k.choice is not None]
+    assert forms == ["gather", "gather"]
+    for n in (0, 1, 5):
+        feed = np.random.default_rng(n).normal(size=(n, 8, 9, 9)).astype(np.float32)
+        expected = gx.evaluate(gradient, {x: feed})
+        np.testing.assert_allclose(program(feed), expected, rtol=1e-4, atol=1e-3 * max(1, n))

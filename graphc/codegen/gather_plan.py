@@ -73,7 +73,8 @@ def find(region: ContractionRegion) -> Plan | None:
     sizes += [d for a, d in enumerate(shape) if a != image_axis]
     if not all(isinstance(d, int) and d > 0 for d in sizes):
         return None
-    if not all(isinstance(axis.extent, int) and axis.extent > 0 for axis in walk.axes if axis.factors):
+    moved = [axis for a, axis in enumerate(walk.axes) if axis.factors and a != image_axis]
+    if not all(isinstance(axis.extent, int) and axis.extent > 0 for axis in moved):
         return None
     phases = _phases(region, walk)
     if phases is None or (phases and summed):
