@@ -97,15 +97,17 @@ def test_a_new_size_makes_a_plan_and_compiles_nothing(program: gx.Program, size:
 
 def test_equal_kernels_are_compiled_once(tmp_path: Path) -> None:
     """Layers of one shape differ in their variables, not in their code."""
-    x = gx.placeholder("x", ("n", 3), "float64")
+    # Each with an operand of its own: products that share one would become one product.
+    inputs = [gx.placeholder(f"x{k}", ("n", 3), "float64") for k in range(4)]
     layers = [gx.variable(np.full((3, 3), k + 1.0), name=f"w{k}") for k in range(4)]
-    outputs = [gx.tanh(x @ w) * 0.8437561 for w in layers]  # a number that no other test's kernel contains
+    # A number that no other test's kernel contains.
+    outputs = [gx.tanh(x @ w) * 0.8437561 for x, w in zip(inputs, layers, strict=True)]
     before = native.compilations()
-    program = gx.compile(x, outputs)
+    program = gx.compile(inputs, outputs)
     assert len(program.kernels) == 4
     assert native.compilations() == before + 1
     value = np.arange(6.0).reshape(2, 3)
-    for out, layer in zip(program(value), layers, strict=True):
+    for out, layer in zip(program(*[value] * 4), layers, strict=True):
         np.testing.assert_allclose(out, np.tanh(value @ layer.value) * 0.8437561)
 
 
