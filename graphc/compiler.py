@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from graphc.codegen import contraction, handwritten, regions
 from graphc.codegen.loops import KernelText
+from graphc.errors import ArgumentError, caller
 from graphc.ir import Graph, Node
 from graphc.leaves import checked_name
 from graphc.lower.contraction import ContractionRegion
@@ -22,7 +23,7 @@ from graphc.ops.fused import copy_of
 from graphc.passes import Optimize, steps_for
 from graphc.pipeline import Pipeline, Stage, kernel_count
 from graphc.runtime import features
-from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.kernel_source import Frontend, KernelSource
 from graphc.runtime.program import Kernel, Program
 from graphc.tensor import Tensor
 from graphc.trace import Updates, trace
@@ -38,6 +39,7 @@ def compile(
     *,
     optimize: Optimize = "full",
     name: str = "program",
+    frontend: Frontend = "direct",
 ) -> Program:
     """Compile a graph into a program.
 
@@ -53,6 +55,9 @@ def compile(
         How much work to put into the graph.
     name : str
         Shown when the program is printed.
+    frontend : {"direct", "numba"}
+        What turns the generated Python into LLVM IR: graphc's own compiler for kernel code, or Numba, as a
+        second opinion.  Numba takes about a hundred times as long.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def compile(
     Raises
     ------
     ArgumentError
-        If the name or `optimize` is not usable.
+        If the name, `optimize` or `frontend` is not usable.
     GraphError, ShapeError, DTypeError
         If inputs, outputs and updates do not make a graph.
     PassError
@@ -78,12 +83,19 @@ def compile(
     (3.0, 6.0)
     """
     label = checked_name("compile", name)
+    if frontend not in get_args(Frontend):
+        raise ArgumentError(
+            "compile: no such frontend",
+            expected=" or ".join(map(repr, get_args(Frontend))),
+            given=repr(frontend),
+            where=caller(),
+        )
     fed = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     started = time.perf_counter()
     traced, rebuild = trace(fed, outputs, updates)
     first = Stage("trace", traced, time.perf_counter() - started, *_counts(traced))
     stages = [first, *Pipeline(steps_for(optimize)).run(traced)[1:]]
-    return build(stages, rebuild if outputs is not None else None, label)
+    return build(stages, rebuild if outputs is not None else None, label, frontend)
 
 
 def _counts(graph: Graph) -> tuple[int, int, int, int]:
@@ -91,7 +103,7 @@ def _counts(graph: Graph) -> tuple[int, int, int, int]:
     return nodes, kernels, nodes, kernels
 
 
-def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
+def build(stages: Sequence[Stage], rebuild: Any, name: str, frontend: Frontend = "direct") -> Program:
     """Lower the last stage, compile its kernels and lay out the program."""
     graph = materialize(stages[-1].graph)
     steps = lower_graph(graph)
@@ -100,11 +112,11 @@ def build(stages: Sequence[Stage], rebuild: Any, name: str) -> Program:
     texts = [text for text, _ in generated]
     commits = [_commit(variable, storage) for variable, storage in assignment.committed]
     kernels = [
-        Kernel(_name(step), step.members, tuple(step.writes), text, _source(_name(step), text))
+        Kernel(_name(step), step.members, tuple(step.writes), text, _source(_name(step), text, frontend))
         for step, text in zip(assignment.order, texts, strict=True)
     ]
     kernels += [
-        Kernel("commit", (variable,), (variable,), text, _source("commit", text))
+        Kernel("commit", (variable,), (variable,), text, _source("commit", text, frontend))
         for text, (variable, _) in zip((t for t, _ in commits), assignment.committed, strict=True)
     ]
     bindings: list[tuple[Step | None, Mapping[object, Storage | Part]]] = [
@@ -158,8 +170,8 @@ def generate(step: Step, assignment: Assignment) -> tuple[KernelText | None, Ori
     return None, {}
 
 
-def _source(name: str, text: KernelText | None) -> KernelSource | None:
-    return None if text is None else KernelSource(name, text.params, text.code, text.unroll)
+def _source(name: str, text: KernelText | None, frontend: Frontend) -> KernelSource | None:
+    return None if text is None else KernelSource(name, text.params, text.code, text.unroll, frontend)
 
 
 def _bindings(step: Step, origins: Origins) -> dict[object, Storage | Part]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +12,9 @@ from hypothesis import given, settings
 import graphc as gx
 from graphc.errors import GraphcError, KernelError
 from graphc.frontend.kernel import kernel_module
-from graphc.runtime import kernels, linker, object_cache, runner, target
-from graphc.runtime.kernel_source import TRAILING, KernelSource
-from tests import numba_reference
+from graphc.numba_frontend.kernel import kernel_module as by_way_of_numba
+from graphc.runtime import kernels, linker, runner, target
+from graphc.runtime.kernel_source import TRAILING, Frontend, KernelSource
 from tests.random_kernels import Kernels, random_kernels
 
 Array = np.ndarray[Any, Any]
@@ -60,7 +56,7 @@ def both(source: KernelSource, *arguments: Array | int) -> None:
     """Run a kernel by either way of compiling it; all its arrays must end up equal, bit by bit."""
     (own,) = kernels.load_kernels([source])
     symbol = f"reference_{own.key[:20]}"
-    reference = target.compile_text(numba_reference.kernel_module(source, symbol), symbol)
+    reference = target.compile_text(by_way_of_numba(source, symbol), symbol)
     address = linker.link({symbol: reference.object_code})[symbol]
     found, wanted = ([np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2))
     run(own.address, found)
@@ -190,27 +186,12 @@ def test_what_is_no_kernel_code_is_an_error(body: str, message: str) -> None:
 
 
 # -------------------------------------------------------------- whole programs
-@contextmanager
-def by_numba() -> Iterator[None]:
-    """Compile by way of Numba what is compiled meanwhile."""
-
-    def symbol(name: str, key: str) -> str:
-        return f"numba_{key[:20]}"
-
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(kernels, "_loaded", {})
-        patch.setattr(kernels, "_symbol", symbol)
-        patch.setattr(kernels, "_module_text", numba_reference.kernel_module)
-        patch.setattr(object_cache, "_active", [object_cache.ObjectCache(Path(folder) / "kernels")])
-        yield
-
-
 @given(case=random_kernels())
 @settings(max_examples=6)
 def test_random_programs_agree(case: Kernels) -> None:
-    def results() -> list[Array]:
+    def results(frontend: Frontend) -> list[Array]:
         case.reset()
-        program = gx.compile(case.inputs, case.outputs, updates=case.updates)
+        program = gx.compile(case.inputs, case.outputs, updates=case.updates, frontend=frontend)
         found = []
         for feeds in case.feeds:
             try:
@@ -219,15 +200,13 @@ def test_random_programs_agree(case: Kernels) -> None:
                 found.append(np.array(np.nan))
         return [*found, *(v.value for v in case.updates)]
 
-    own = results()
-    with by_numba():
-        reference = results()
+    own, reference = results("direct"), results("numba")
     for a, b in zip(own, reference, strict=True):
         (np.testing.assert_allclose if case.smooth else np.testing.assert_array_equal)(a, b)
 
 
 def test_a_training_step_with_tiles_agrees() -> None:
-    def losses() -> list[float]:
+    def losses(frontend: Frontend) -> list[float]:
         x, y = gx.placeholder("x", ("batch", 2, 9, 7)), gx.placeholder("y", ("batch",), "int64")
         model = gx.nn.Sequential(
             gx.nn.Conv2d(2, 5, 3, padding=1, activation=gx.relu, seed=0),
@@ -237,13 +216,18 @@ def test_a_training_step_with_tiles_agrees() -> None:
             gx.nn.Dense(20, 4, seed=2),
         )
         loss = gx.nn.softmax_cross_entropy(model(x), y).mean()
-        step = gx.compile([x, y], loss, updates=gx.optim.Adam(0.01).minimize(loss))
+        updates = gx.optim.Adam(0.01).minimize(loss)
+        step = gx.compile([x, y], loss, updates=updates, frontend=frontend)
         rng = np.random.default_rng(0)
         images, labels = rng.normal(size=(6, 2, 9, 7)).astype(np.float32), rng.integers(0, 4, 6)
         return [float(step(images, labels)) for _ in range(5)]
 
-    own = losses()
-    with by_numba():
-        reference = losses()
+    own, reference = losses("direct"), losses("numba")
     np.testing.assert_allclose(own, reference, rtol=1e-5)
     assert own[-1] < own[0]
+
+
+def test_an_unknown_frontend_is_refused() -> None:
+    x = gx.placeholder("x", (3,))
+    with pytest.raises(gx.errors.ArgumentError, match=r"no such frontend\n.*'direct' or 'numba'"):
+        gx.compile(x, x + 1, frontend="cython")

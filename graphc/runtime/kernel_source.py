@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
 
 from graphc.errors import KernelError
 
-__all__ = ["POINTER_DTYPES", "TRAILING", "KernelSource"]
+__all__ = ["POINTER_DTYPES", "TRAILING", "Frontend", "KernelSource"]
+
+Frontend = Literal["direct", "numba"]
+"""What turns kernel code into LLVM IR: graphc itself, or Numba."""
 
 TRAILING = ("block", "blocks", "worker")
 """Parameters that every kernel has after its own."""
@@ -46,6 +51,8 @@ class KernelSource:
         Text that defines ``kernel(<params>, block, blocks, worker)``.
     unroll : bool
         Whether LLVM may unroll its loops beyond what vectorizing them interleaves.
+    frontend : {"direct", "numba"}
+        What turns the text into LLVM IR.
 
     Examples
     --------
@@ -62,6 +69,7 @@ class KernelSource:
     params: tuple[tuple[str, str], ...]
     code: str
     unroll: bool = True
+    frontend: Frontend = "direct"
 
     def __post_init__(self) -> None:
         """Refuse what could never compile, before it reaches a cache key."""
@@ -85,7 +93,8 @@ class KernelSource:
             64 hexadecimal digits.
         """
         header = ",".join(f"{param}:{kind}" for param, kind in self.params)
-        text = "\0".join((fingerprint, header, str(self.unroll), _without_comments(self.code)))
+        parts = (fingerprint, header, str(self.unroll), self.frontend, _without_comments(self.code))
+        text = "\0".join((*parts, metadata.version("numba") if self.frontend == "numba" else ""))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

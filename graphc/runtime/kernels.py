@@ -144,7 +144,11 @@ def _request(key: str, source: KernelSource) -> _Request:
 
 
 def _module_text(source: KernelSource, symbol: str) -> str:
-    # Imported here because a warm start has no need of it.
+    # Imported here because a warm start has no need of either.
+    if source.frontend == "numba":
+        from graphc.numba_frontend import kernel as by_numba
+
+        return by_numba.kernel_module(source, symbol)
     from graphc.frontend.kernel import kernel_module
 
     return kernel_module(source, symbol)

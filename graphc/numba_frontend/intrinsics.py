@@ -182,27 +182,10 @@ def tile_call(tile: Function) -> Any:
         builder.call(callee, arguments)
         return context.get_dummy_value()
 
-    def of_4(typing_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-        return types.void(*kinds), generate
-
-    def of_11(
-        typing_context: Any,
-        a: Any,
-        b: Any,
-        c: Any,
-        d: Any,
-        e: Any,
-        f: Any,
-        g: Any,
-        h: Any,
-        i: Any,
-        j: Any,
-        k: Any,
-    ) -> Any:
-        return types.void(*kinds), generate
-
     # Numba counts the operands of an intrinsic by its parameters' names.
-    return intrinsic({4: of_4, 11: of_11}[len(kinds)])
+    names = ", ".join(f"operand{k}" for k in range(len(kinds)))
+    typed = types.void(*kinds), generate
+    return intrinsic(eval(f"lambda typing_context, {names}: typed", {"typed": typed}))
 
 
 def _float_family() -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Kernels compiled by way of Numba: the reference that graphc's own front end is compared with.
+"""A kernel as a module of LLVM IR, by way of Numba.
 
 Numba reads the same Python text, infers types and lowers it to LLVM IR by its own rules; only what
-comes after is shared.
+comes after is shared.  It takes a hundred times as long as `graphc.frontend`, and gives a second
+opinion: the tests compare the two, and so can users.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from numba.core import types
 from graphc.errors import KernelError
 from graphc.frontend.library import tile_named
 from graphc.frontend.writer import module_text
+from graphc.numba_frontend import lowering
+from graphc.numba_frontend.intrinsics import INTRINSICS, tile_call
 from graphc.runtime.kernel_source import TRAILING, KernelSource
-from tests.numba_reference import frontend
-from tests.numba_reference.intrinsics import INTRINSICS, tile_call
 
 __all__ = ["kernel_module"]
 
@@ -53,7 +54,7 @@ def _device_function(function: FunctionType) -> FunctionType:
     """Make a plain Python function callable from kernels, lowered on demand for each argument type."""
     namespace = {name: _resolve(name, function.__globals__) for name in _global_names(function.__code__)}
     clone = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
-    frontend.expose(function, lambda kinds: frontend.lower(clone, kinds, _FASTMATH, noalias=False))
+    lowering.expose(function, lambda kinds: lowering.lower(clone, kinds, _FASTMATH, noalias=False))
     return function
 
 
@@ -154,7 +155,7 @@ def kernel_module(source: KernelSource, symbol: str) -> str:
     kernel = _kernel_function(source)
     argument_types = (*(_parameter_type(kind) for _, kind in source.params), *[types.int64] * len(TRAILING))
     try:
-        lowered = frontend.lower(kernel, argument_types, _FASTMATH, noalias=True)
+        lowered = lowering.lower(kernel, argument_types, _FASTMATH, noalias=True)
     except Exception as error:
         raise KernelError(f"kernel {source.name} does not compile: {error}\n{source.code}") from error
     module = llvm.parse_assembly(lowered.library.text + _entry_point(source, symbol, lowered.symbol))

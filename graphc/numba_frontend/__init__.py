@@ -1,0 +1,1 @@
+"""Kernel code compiled by way of Numba: `gx.compile(..., frontend="numba")`."""
