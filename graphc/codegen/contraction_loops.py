@@ -95,15 +95,19 @@ class TiledLoops(Loops):
         self.m, self.n, self.k = region.extent("rows"), region.extent("cols"), region.extent("inner")
         self.tile = tiles.choose(self.short, static(self.m), cols, width)
 
-    def pack_lhs(self) -> None:
-        """Copy lhs into panels of the tile's height, each ordered by inner position."""
+    def pack_lhs(self, shared: bool = False) -> None:
+        """Copy lhs into panels of the tile's height, each ordered by inner position.
+
+        Shared panels serve all blocks, each of which packs its part of them.
+        """
         emitter, region, spec = self.emitter, self.region, self.region.shape
         rows = self.tile.rows
         panels = dims.floordiv(self.m + (rows - 1), rows)
         count = panels * self.k * rows
-        self.lhs_panel = emitter.buffer(Scratch(count, region.dtype), (count,), region.dtype).name
+        self.lhs_panel = emitter.buffer(Scratch(count, region.dtype, shared), (count,), region.dtype).name
+        first, last = emitter.part(emitter.size(self.m), rows) if shared else ("0", emitter.size(self.m))
         m = emitter.fresh("m")
-        emitter.open(f"for {m} in range({emitter.size(self.m)}):")
+        emitter.open(f"for {m} in range({first}, {last}):")
         self.unravel(m, region.rows, spec.rows)
         start = emitter.fresh("o")
         emitter.line(f"{start} = ({m} // {rows}) * {emitter.size(self.k * rows)} + {m} % {rows}")

@@ -33,6 +33,8 @@ CHUNK = 256
 SUMS = 1 << 15
 # Computed columns per useful one, at most.
 WASTE = 1.7
+# Into how many slices the rows of one image are cut, for threads to share.
+SLICES = 8
 # Cycles of the tile per cycle of a full pipeline: sums pass through memory once more.
 OVERHEAD = 1.1
 # Assumed for sizes that are symbolic.
@@ -115,24 +117,45 @@ class Direct(TiledLoops):
         return dims.product(self.shape[axis + 1 :])
 
     def write(self, work: Dim) -> list[Stage]:
-        """Write the whole kernel; return its stages. Threads share the images."""
+        """Write the whole kernel; return its stages."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
-        self.fill_offsets()
         hoisted = self.lhs is None and not mentions(region.lhs, region.batch)
+        panels = dims.floordiv(self.m + (self.tile.rows - 1), self.tile.rows)
+        slices = max(1, min(SLICES, panels)) if isinstance(panels, int) else 1
+        units = region.extent("batch") * slices
         if hoisted:
-            self.pack_lhs()
-        units = dims.product(spec.batch)
+            emitter.params.setdefault("stage", "int64")
+            emitter.open("if stage == 0:", conditional=True)
+            self.pack_lhs(shared=True)
+            emitter.close()
+            emitter.open("else:", conditional=True)
+        self.fill_offsets()
         first, last = emitter.part(emitter.size(units))
-        unit = emitter.fresh("u")
-        emitter.open(f"for {unit} in range({first}, {last}):", live(region.batch))
-        self.unravel(unit, region.batch, spec.batch)
+        image = emitter.fresh("u")
+        end = f"({last} + {slices - 1}) // {slices}"
+        emitter.open(f"for {image} in range({first} // {slices}, {end}):", live(region.batch))
+        self.unravel(image, region.batch, spec.batch)
+        self.name_slice(image, (first, last), panels, slices)
         if self.lhs is None and not hoisted:
             self.pack_lhs()
         self.source = self.copy_padded() if self.walk.padded else emitter.buffers[self.walk.load.data].name
         opened = self.open(tuple(self.outer), self.outer_sizes)
         self.blocks()
         self.close(opened + 1)
+        if hoisted:
+            emitter.close()
+            return [Stage(panels, self.m * self.k), Stage(units, work)]
         return [Stage(units, work)]
+
+    def name_slice(self, image: str, part: tuple[str, str], panels: Dim, slices: int) -> None:
+        """Name the rows of the current image that belong to this block: whole panels of the tile."""
+        emitter, rows = self.emitter, self.tile.rows
+        first, last = part
+        self.low, self.high = emitter.fresh("m"), emitter.fresh("m")
+        low, high = f"max({first} - {image} * {slices}, 0)", f"min({last} - {image} * {slices}, {slices})"
+        count = emitter.size(panels)
+        emitter.line(f"{self.low} = {low} * {count} // {slices} * {rows}")
+        emitter.line(f"{self.high} = min({high} * {count} // {slices} * {rows}, {emitter.size(self.m)})")
 
     def fill_offsets(self) -> None:
         """Tabulate where each inner step reads, relative to the first."""
@@ -157,7 +180,7 @@ class Direct(TiledLoops):
         source = emitter.buffers[walk.load.data]
         count = dims.product(self.shape)
         name = emitter.buffer(Scratch(count, self.region.dtype), (count,), self.region.dtype).name
-        lows = [self.low(axis) for axis in walk.axes]
+        lows = [self.lowest(axis) for axis in walk.axes]
         *around, last = range(len(walk.axes))
         position: list[str] = []
         place = "0"
@@ -197,7 +220,7 @@ class Direct(TiledLoops):
         inside = self.shape[a] == 1
         return index, (at, [] if inside else [f"{at} >= 0", f"{at} < {emitter.size(limit)}"])
 
-    def low(self, axis: Axis) -> str:
+    def lowest(self, axis: Axis) -> str:
         """Return the smallest index read on an axis in the current image, as text."""
         batch = self.emitter.text(axis.batch)
         return f"({batch} + {self.emitter.size(axis.low)})"
@@ -209,7 +232,7 @@ class Direct(TiledLoops):
         for a, axis in enumerate(self.walk.axes):
             at = emitter.size(axis.start)
             if not self.walk.padded:
-                at = f"({self.low(axis)} + {at})"
+                at = f"({self.lowest(axis)} + {at})"
             outer = "".join(
                 f" + {emitter.operand(v)} * {f}" for v, f in axis.factors.items() if v in self.outer
             )
@@ -242,7 +265,7 @@ class Direct(TiledLoops):
         emitter.line(f"{taken} = min({CHUNK}, {emitter.size(self.k)} - {k})")
         emitter.open(f"for {strip} in range(0, {width}, {cols}):")
         emitter.line(f"{w} = min({cols}, {width} - {strip})")
-        emitter.open(f"for {m} in range(0, {emitter.size(self.m)}, {rows}):")
+        emitter.open(f"for {m} in range({self.low}, {self.high}, {rows}):")
         emitter.line(f"{h} = min({rows}, {emitter.size(self.m)} - {m})")
         a, a_row, a_k = self.lhs_at(m, k)
         call = f"({a}, {a_row}, {a_k}, addr({self.source}, {base} + {strip}), addr({self.offsets}, {k}), "
@@ -276,7 +299,7 @@ class Direct(TiledLoops):
         cols = {axis: e for axis, e in axes.items() if mentions(e, region.cols)}
         rows = {axis: e for axis, e in axes.items() if axis not in cols}
         m, y, x = (emitter.fresh(p) for p in "myx")
-        emitter.open(f"for {m} in range({emitter.size(self.m)}):", [*live(region.rows), *rows])
+        emitter.open(f"for {m} in range({self.low}, {self.high}):", [*live(region.rows), *rows])
         self.unravel(m, region.rows, spec.rows)
         self.name_axes(rows)
         emitter.open(f"for {y} in range({taken}):", self.columns[-2:-1])

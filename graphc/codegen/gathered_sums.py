@@ -28,8 +28,8 @@ from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 
-# Row tiles of one unit of work, where the result's columns are shared among threads.
-TILES = 4
+# Units of work that threads share, at least: strips, or ranges of their columns if there are fewer.
+UNITS = 4
 
 
 class Summed(Operands):
@@ -48,11 +48,15 @@ class Summed(Operands):
         self.batch_sizes = tuple(
             d for v, d in zip(region.batch, region.shape.batch, strict=True) if v.kind == "index"
         )
+        # A range of columns packs the gradient once more, so there are few.
+        ranges = max(1, UNITS // self.strips)
+        self.range = -(-self.n // (ranges * self.tile.rows)) * self.tile.rows
+        self.ranges = -(-self.n // self.range)
         self.home = next((s for s in region.stores if holds_sum(s, region, aliases)), None)
 
     def write(self, work: Dim) -> list[Stage]:
         """Write the kernel's body; return its stages."""
-        emitter, rows = self.emitter, self.tile.rows
+        emitter = self.emitter
         emitter.params.setdefault("stage", "int64")
         self.make_tables()
         emitter.open("if stage == 0:", conditional=True)
@@ -60,18 +64,17 @@ class Summed(Operands):
         self.fill_steps()
         emitter.close()
         emitter.open("else:", conditional=True)
-        grain = TILES * rows
-        units: Dim = dims.product(self.batch_sizes) if self.batch else -(-self.n // grain)
+        units = dims.product(self.batch_sizes) * (1 if self.batch else self.strips * self.ranges)
         self.allocate()
+        first, last = emitter.part(emitter.size(units))
         if self.batch:
-            first, last = emitter.part(emitter.size(units))
             number = emitter.fresh("u")
             emitter.open(f"for {number} in range({first}, {last}):", self.batch)
             self.unravel(number, self.batch, self.batch_sizes)
-            self.columns("0", str(self.n))
+            self.sum_images("0", str(self.strips * self.ranges))
             emitter.close()
         else:
-            self.columns(*emitter.part(str(self.n), grain))
+            self.sum_images(first, last)
         emitter.close()
         return [Stage(1, self.n), Stage(units, work)]
 
@@ -94,48 +97,49 @@ class Summed(Operands):
         emitter.line(f"{self.places}[{q}] = {q} * {tile.cols}")
         emitter.close()
 
-    def columns(self, low: str, high: str) -> None:
-        """Compute the result's columns from `low` to `high`, for all of its rows."""
-        emitter = self.emitter
+    def sum_images(self, first: str, last: str) -> None:
+        """Compute strips of the result from unit `first` to `last`, each in ranges of its columns."""
+        emitter, ranges = self.emitter, self.ranges
         self.base = emitter.fresh("o")
         position = f"({self.flat(self.batch, self.batch_sizes)}) * {self.m * self.n}"
         emitter.line(f"{self.base} = {position if self.home is not None else 0}")
-        self.clear(low, high)
         group = emitter.fresh("g")
-        emitter.open(f"for {group} in range({emitter.size(self.groups)}):")
+        # Without images there is one group of none, which stores zeros.
+        emitter.open(f"for {group} in range(max({emitter.size(self.groups)}, 1)):")
         count, source, origin = self.place_images(group)
-        strip, first, taken = (emitter.fresh(p) for p in "sfc")
-        emitter.open(f"for {strip} in range({self.strips}):")
-        emitter.open(f"for {first} in range(0, {count} * {self.k}, {self.chunk}):")
-        emitter.line(f"{taken} = min({self.chunk}, {count} * {self.k} - {first})")
-        self.pack(group, count, strip, (first, taken))
+        strip = emitter.fresh("s")
+        emitter.open(f"for {strip} in range({first} // {ranges}, ({last} + {ranges - 1}) // {ranges}):")
+        low, high = self.columns(strip, first, last)
+        start, taken = emitter.fresh("f"), emitter.fresh("c")
+        emitter.open(f"for {start} in range(0, max({count} * {self.k}, 1), {self.chunk}):")
+        emitter.line(f"{taken} = min({self.chunk}, {count} * {self.k} - {start})")
+        self.pack(group, count, strip, (start, taken))
         add = emitter.fresh("u")
-        emitter.line(f"{add} = {group} + {first}")
+        emitter.line(f"{add} = {group} + {start}")
         r = emitter.fresh("r")
         emitter.open(f"for {r} in range({low}, {high}, {self.tile.rows}):")
-        self.one_tile(strip, (r, high), f"addr({source}, {origin}), ", (first, taken, add))
+        self.one_tile(strip, (r, high), f"addr({source}, {origin}), ", (start, taken, add))
         self.close(4)
-        self.results(position, low, high)
+        self.results(position, first, last)
 
-    def clear(self, low: str, high: str) -> None:
-        """Store zeros where there turn out to be no images."""
-        emitter = self.emitter
-        if isinstance(self.count, int) and self.count > 0:
-            return
-        emitter.open(f"if {emitter.size(self.count)} == 0:", conditional=True)
-        m, q = emitter.fresh("m"), emitter.fresh("q")
-        emitter.open(f"for {m} in range({self.m}):")
-        emitter.open(f"for {q} in range({low}, {high}):")
-        emitter.line(f"{self.sums}[{self.base} + {m} * {self.n} + {q}] = {self.short}(0.0)")
-        self.close(3)
+    def columns(self, strip: str, first: str, last: str) -> tuple[str, str]:
+        """Name the columns of a strip that the units from `first` to `last` compute."""
+        emitter, ranges, low, high = (
+            self.emitter,
+            self.ranges,
+            self.emitter.fresh("x"),
+            self.emitter.fresh("x"),
+        )
+        emitter.line(f"{low} = max({first} - {strip} * {ranges}, 0) * {self.range}")
+        emitter.line(f"{high} = min(min({last} - {strip} * {ranges}, {ranges}) * {self.range}, {self.n})")
+        return low, high
 
     def pack(self, group: str, count: str, strip: str, chunk: tuple[str, str]) -> None:
         """Pack a chunk of lhs for one strip: several whole images, or a part of one."""
         emitter, (first, taken) = self.emitter, chunk
         image, name = emitter.fresh("i"), emitter.fresh("x")
-        numbers = f"{count}" if self.images > 1 else "1"
         variables = [] if self.plan.image is None else [self.plan.image]
-        emitter.open(f"for {image} in range({numbers}):", variables)
+        emitter.open(f"for {image} in range({count}):", variables)
         emitter.line(f"{name} = {group} * {self.images} + {image}")
         if self.plan.image is not None:
             emitter.name(self.plan.image, name)
@@ -180,15 +184,19 @@ class Summed(Operands):
         emitter.line(f"{self.sums}[{at}] = {self.corner}[{j} * {self.tile.rows} + {i}] + {before}")
         self.close(2)
 
-    def results(self, position: str, low: str, high: str) -> None:
-        """Apply the epilogue to the finished columns."""
+    def results(self, position: str, first: str, last: str) -> None:
+        """Apply the epilogue to the finished units."""
         emitter, region = self.emitter, self.region
         local = expr.local(region.node, region.node.type.dtype)
         if self.home is not None and len(region.stores) == 1 and region.stores[0].value is local:
             return
         rows, cols, joined = self.name_columns()
-        m, q, place, total = (emitter.fresh(p) for p in "mqot")
-        emitter.open(f"for {m} in range({self.m}):", [*live(region.rows), *rows])
+        strip, m, q, place, total = (emitter.fresh(p) for p in "smqot")
+        ranges, width = self.ranges, self.tile.cols
+        emitter.open(f"for {strip} in range({first} // {ranges}, ({last} + {ranges - 1}) // {ranges}):")
+        low, high = self.columns(strip, first, last)
+        end = f"min({self.m}, ({strip} + 1) * {width})"
+        emitter.open(f"for {m} in range({strip} * {width}, {end}):", [*live(region.rows), *rows])
         self.unravel(m, region.rows, region.shape.rows)
         self.name_axes(rows)
         emitter.open(f"for {q} in range({low}, {high}):", [*live(region.cols), *cols])
@@ -200,4 +208,4 @@ class Summed(Operands):
         emitter.line(f"{place} = {m} * {self.n} + {q}")
         emitter.line(f"{total} = {self.sums}[{self.base} + {place}]")
         self.store_results(total, f"{position} + {place}")
-        self.close(2)
+        self.close(3)
