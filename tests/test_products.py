@@ -101,6 +101,16 @@ def test_sums_longer_than_a_chunk(ranked: int) -> None:
     check([a, b], [gx.relu(a @ b).astype("float64")], {}, dtype)
 
 
+@pytest.mark.parametrize("layouts", ["nn", "tn"])
+def test_several_blocks_of_rows_and_several_chunks(layouts: str) -> None:
+    a, left = operand("a", layouts[0], 1536, 1100, "float32")
+    b, right = operand("b", layouts[1], 1100, 512, "float32")
+    program = gx.compile([a, b], [left @ right])
+    best = program.kernels[0].choice.best
+    assert (best.packing, best.copies_lhs) == ("copy", layouts[0] == "t")
+    compare(program, [a, b], [left @ right], {}, "float32")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "n"), [(1, 2100), (2100, 1), ("b", 2100)])
 def test_products_with_a_vector(m: Any, n: int, dtype: str, ranked: int) -> None:
@@ -206,6 +216,18 @@ def test_small_products_stay_whole_and_large_ones_are_cut() -> None:
         assert cut.rows % best.rows == 0 and cut.cols % best.cols == 0
         count = -(-size[0] // cut.rows) * -(-size[1] // cut.cols)
         assert least <= count <= most
+
+
+@pytest.mark.parametrize("layouts", ["nn", "nt", "tn", "tt"])
+def test_panels_stay_in_the_caches_and_are_shared_by_many_rows(layouts: str) -> None:
+    asked = problem(2048, 2048, 2048, layouts)
+    best = choice.choose(asked).best
+    cut, steps = choice.blocks(asked, best, 1), choice.chunk(asked, best)
+    assert steps * best.cols * asked.itemsize <= 1 << 18
+    if best.copies_lhs:
+        assert steps * cut.rows * asked.itemsize <= 1 << 20
+    else:
+        assert cut.rows >= 1000
 
 
 def test_the_choice_can_be_inspected() -> None:

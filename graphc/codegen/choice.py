@@ -18,8 +18,9 @@ REGISTERS = {64: 32, 32: 16, 16: 16}
 TYPICAL = 64
 # Inner steps assumed where the number is symbolic.
 TYPICAL_INNER = 256
-# Steps of the inner axes from one visit of a tile's sums to the next; dot tiles read longer runs.
-CHUNK, DOT_CHUNK = 512, 4096
+# Steps of the inner axes from one visit of a tile's sums to the next: where a panel of so many fits well in
+# the L2 cache, elsewhere, and for dot tiles, which read longer runs.
+LONG_CHUNK, CHUNK, DOT_CHUNK = 1024, 512, 4096
 
 # Cycles per element of copying an operand into panels: in runs, by transposition, by index.
 _COPY, _TRANSPOSE, _GATHER = 0.12, 0.5, 2.5
@@ -41,6 +42,11 @@ _VECTORS = (1, 2, 3, 4, 6, 8, 12, 16)
 _CONFLICT = 2048
 # Rows or columns of the result that must share a panel for a copy against such conflicts to pay.
 _SHARING = 192
+# Bytes of a row of the widest panel that is packed in long chunks.
+_NARROW = 256
+# Cycles per inner step that a row or a vector of a tile costs beside its arithmetic; what a row costs on top
+# if lhs streams in from outside the L2 cache; and what the loop costs.
+_LINE, _FAR_ROW, _LOOP = 0.04, 0.06, 0.3
 # Rows and columns that a dot tile reads side by side: all may lie in one set of the L1 cache.
 _STREAMS = 8
 # Bytes of a page of memory, across which processors do not read ahead: the strip of a sweep.  Bytes of a row
@@ -267,10 +273,11 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
     m, n, k = problem.rows, problem.cols, problem.inner or TYPICAL_INNER
     heights = _pieces(m, rows, 1)
     widths = _pieces(n, vectors, problem.lanes)
-    chunks = -(-k // CHUNK)
+    row = _FAR_ROW if (m or TYPICAL) * k * problem.itemsize > 2 * _FAR else 0.0
+    chunks = -(-k // _longest(vectors * problem.width, copies=_copies_lhs(problem)))
     total = 0.0
     for (height, down), (width, across) in itertools.product(heights, widths):
-        total += down * across * (k * _step(height, width) + chunks * (16 + height * width))
+        total += down * across * (k * (_step(height, width) + row * height) + chunks * (16 + height * width))
     m, n = m or TYPICAL, n or TYPICAL
     size = problem.itemsize
     if not packing and n * k * size > _FAR:
@@ -301,7 +308,18 @@ def _pieces(extent: int | None, tile: int, unit: int) -> list[tuple[int, float]]
 def _step(rows: int, vectors: int) -> float:
     """Estimate cycles per inner step of one tile."""
     arithmetic, loads = rows * vectors / 2, (rows + vectors) / 2
-    return max(arithmetic, loads, _LATENCY) + 0.04 * (rows + vectors) + 0.3
+    return max(arithmetic, loads, _LATENCY) + _LINE * (rows + vectors) + _LOOP
+
+
+def chunk(problem: Problem, best: Candidate) -> int:
+    """Return how many inner steps a tile takes at most from one visit of its sums to the next."""
+    if best.form == "dot":
+        return DOT_CHUNK
+    return _longest(best.cols * problem.itemsize, copies=best.copies_lhs)
+
+
+def _longest(run: int, *, copies: bool) -> int:
+    return CHUNK if copies or run > _NARROW else LONG_CHUNK
 
 
 # ------------------------------------------------------------------ dot tiles
@@ -361,8 +379,11 @@ class Blocks:
     cols: int
 
 
-# A block's panels and sums should stay in the L2 cache; more blocks than these gain nothing.
-_MOST_ROWS, _MOST_COLS, _ENOUGH = 264, 512, 16
+# Rows and columns of a block at most.  The more rows, the more tiles share a packed panel of rhs, while lhs
+# streams by from the L3 cache.  A copy of lhs is shared by strips instead, and should stay in the L2 cache.
+_TALL, _WIDE = (1032, 256), (264, 512)
+# More blocks than these gain nothing.
+_ENOUGH = 16
 # Cycles that a block must last to be worth its start.
 _LEAST_CYCLES = 60_000
 
@@ -370,8 +391,9 @@ _LEAST_CYCLES = 60_000
 def blocks(problem: Problem, best: Candidate, batch: int | None) -> Blocks:
     """Cut the result into blocks: few enough to share panels, many enough to share among threads."""
     m, n = (problem.cols, problem.rows) if best.swapped else (problem.rows, problem.cols)
-    rows = _even(m, _MOST_ROWS, best.rows)
-    cols = _even(n, _MOST_COLS, best.cols)
+    most_rows, most_cols = _WIDE if best.copies_lhs else _TALL
+    rows = _even(m, most_rows, best.rows)
+    cols = _even(n, most_cols, best.cols)
     around = batch or 1
     while True:
         count = around * -(-(m or TYPICAL) // rows) * -(-(n or TYPICAL) // cols)

@@ -53,9 +53,9 @@ class Product(Panels):
         self.best = best
         self.original = region
         self.turned = turned(region) if best.swapped else region
-        limit = choice.DOT_CHUNK if best.form == "dot" else choice.CHUNK
         split = split_axis(self.turned.shape.inner)
-        super().__init__(emitter, self.turned, split, _chunk(self.turned, split, limit), best.rows, best.cols)
+        steps = _chunk(self.turned, split, choice.chunk(problem, best))
+        super().__init__(emitter, self.turned, split, steps, best.rows, best.cols)
         self.lhs, self.rhs = operands(self.turned)
         self.blocks = choice.blocks(problem, best, static(region.extent("batch")))
         if self.lhs is None and self.depends_on_batch():
