@@ -41,7 +41,7 @@ PEERS = {
     "torch": Entry("torch, eager", "torch_eager", ("torch",)),
     "torch_compile": Entry("torch.compile", "torch_compiled", ("torch",)),
     "jax": Entry("jax.jit", "jax_jit", ("jax", "jaxlib")),
-    "pytensor": Entry("PyTensor, Numba", "pytensor_numba", ("pytensor", "numba")),
+    "pytensor": Entry("PyTensor, Numba", "pytensor_numba", ("pytensor",)),
     "tensorflow": Entry("TensorFlow, Session", "tensorflow_session", ("tensorflow-cpu",)),
     "onnxruntime": Entry("ONNX Runtime", "onnxruntime_session", ("onnxruntime", "onnx")),
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.link.numba import cache
 
 from benchmarks.peers import Peer
 from benchmarks.vocabulary import Values, Vocabulary
@@ -166,4 +168,9 @@ class _Runner:
         return 1
 
 
-PEER = Peer(_Runner)
+def _keep_compiled_in(directory: str) -> None:
+    # It reads its settings when it is imported, and offers no other way to change this one.
+    cache.NUMBA_CACHE_PATH = Path(directory)
+
+
+PEER = Peer(_Runner, _keep_compiled_in)
