@@ -12,12 +12,13 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from graphc.concatenation import place_parts
 from graphc.dims import Dim
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, Store
 from graphc.lower.rules import Callback, Leaf
-from graphc.lower.steps import Step, Storage, identity_reads, storage_of
+from graphc.lower.steps import Part, Step, Storage, identity_reads, storage_of
 
 ALIGNMENT = 64
 
@@ -38,6 +39,8 @@ class Assignment:
         Variables whose new value is computed aside and copied when all checks have passed.
     lifetimes : dict of Storage to (int, int)
         First and last step of every temporary.
+    parts : dict of Storage to Part
+        Values that lie within another one: see `graphc.concatenation`.
     """
 
     order: list[Step]
@@ -45,6 +48,7 @@ class Assignment:
     in_place: dict[Node, Storage] = field(default_factory=dict)
     committed: list[tuple[Node, Storage]] = field(default_factory=list)
     lifetimes: dict[Storage, tuple[int, int]] = field(default_factory=dict)
+    parts: dict[Storage, Part] = field(default_factory=dict)
 
     def aliases(self, step: Step) -> dict[object, object]:
         """Return, for handles of a step that lie in one memory, the handle that names it.
@@ -67,6 +71,11 @@ class Assignment:
             storage = self.home[storage]
         return storage
 
+    def room(self, storage: Storage) -> Storage:
+        """Return the value whose room in memory holds `storage`: the whole of which it is a part."""
+        lies = self.resolve(storage)
+        return self.parts[lies].storage if lies in self.parts else lies
+
 
 def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Assignment:
     """Decide order, sharing and in-place updates.
@@ -84,6 +93,8 @@ def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Ass
     order, late = _order(graph, steps, _before_checks(steps, checked))
     result = Assignment(order)
     _place_updates(graph, result, late)
+    settled = (*result.home, *result.in_place.values(), *(s for _, s in result.committed))
+    result.order, result.parts = place_parts(graph, order, settled)
     _share_dying_operands(graph, result)
     _measure_lifetimes(result)
     return result
@@ -183,6 +194,8 @@ def _share_dying_operands(graph: Graph, result: Assignment) -> None:
         for storage in step.reads.values():
             last[result.resolve(storage)] = i
     kept |= {storage for _, storage in result.committed}
+    # A part lives as long as the whole, and may be read while the whole takes no new values.
+    kept |= {*result.parts, *(p.storage for p in result.parts.values())}
     for i, step in enumerate(result.order):
         if not isinstance(step.body, (Region, ContractionRegion)):
             continue
@@ -219,7 +232,7 @@ def _measure_lifetimes(result: Assignment) -> None:
     end = len(result.order)
     for i, step in enumerate(result.order):
         for storage in (*step.writes.values(), *step.reads.values()):
-            lies = result.resolve(storage)
+            lies = result.room(storage)
             if not isinstance(lies.node.op.lowering, Leaf):
                 first, _ = result.lifetimes.get(lies, (i, i))
                 result.lifetimes[lies] = (first, i)

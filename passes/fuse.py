@@ -14,7 +14,7 @@ from graphc.lower.reads import Projection, Reader
 from graphc.lower.region import Frame, is_reduction, reduces
 from graphc.lower.rules import AxisReduce, Contract, Leaf
 from graphc.lower.steps import FusedGraph
-from graphc.lower.views import KINDS, find_spread, find_views
+from graphc.lower.views import KINDS, find_spread, find_views, in_sequence
 from graphc.ops.fused import fuse_nodes
 from graphc.pipeline import record
 from graphc.types import is_float
@@ -255,7 +255,7 @@ class _Fusion:
             between = merged.reduced and axes & merged.reduced and axes != full
             if between and node.op.cost > self.options.recompute:
                 return False
-        if any(merged.reduced or len(n.inputs) > _PARTS for n in self.spread.intersection(merged.nodes)):
+        if any(not self.stores_parts(n, merged) for n in self.spread.intersection(merged.nodes)):
             return False
         if merged.contraction and (merged.reduced or not self.is_epilogue(merged)):
             return False
@@ -263,6 +263,14 @@ class _Fusion:
         if merged.reduced and not rows and any(self.second_trip(n, merged) for n in merged.nodes):
             return False
         return len({r.source for _, r in merged.reads}) <= self.options.max_operands
+
+    def stores_parts(self, node: Node, merged: Cluster) -> bool:
+        """Tell whether a concatenation may be stored part by part by loops that compute other values too."""
+        if len(merged.nodes) == 1:
+            return True
+        # Copied beside another one, a part could not be computed in its place any more.
+        copied = any(n is node and r.source in self.cluster for n, r in merged.reads)
+        return not merged.reduced and len(node.inputs) <= _PARTS and not (copied and in_sequence(node))
 
     def after_columns(self, cluster: Cluster) -> set[Node]:
         """Return the sums across the rows, and what depends on them."""

@@ -9,7 +9,8 @@ from graphc import ops
 from graphc.costs import copied
 from graphc.dims import Dim, Shape
 from graphc.ir import Graph, Node
-from graphc.lower.rules import Alias
+from graphc.lower.reads import is_view
+from graphc.lower.rules import Alias, Leaf
 from graphc.ops.slicing import place, slice_window
 from graphc.pipeline import record
 from graphc.rewriting.rebuild import Replacement, replace_nodes
@@ -125,11 +126,18 @@ def find_series(nodes: Sequence[Node]) -> Series | None:
 
 def joining_cost(parts: Sequence[Node], axis: int) -> float:
     """Return the microseconds that it takes per call to put values side by side along an axis."""
+    if all(p.op.name == "constant" for p in parts):
+        return 0.0
     series = find_series(parts)
     leading = all(d == 1 for d in parts[0].type.shape[:axis])
-    if (series is not None and series.leads and leading) or all(p.op.name == "constant" for p in parts):
+    if leading and (all(map(_is_computed, parts)) or (series is not None and series.leads)):
         return 0.0
     return copied(*(p.type for p in parts))
+
+
+def _is_computed(node: Node) -> bool:
+    """Tell whether a kernel computes a value, which it may then store where it belongs."""
+    return not isinstance(node.op.lowering, Leaf) and not is_view(node)
 
 
 # ------------------------------------------------------------------ concatenations

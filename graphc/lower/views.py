@@ -1,8 +1,8 @@
 """Which nodes of a graph no kernel computes, and which one stores part by part.
 
 A *view* only moves indices and is read through.  A concatenation of operands of one shape
-is *spread* if nothing wants to read it in the loops that compute it: these loops run over
-one part then, and store each operand where it belongs.
+is *spread* if nothing wants to read it in the loops that compute it, or if its operands
+can be computed in place: its loops run over one part then, and store each operand where it belongs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from graphc.ir import Graph, Node
 from graphc.lower.reads import is_view
-from graphc.lower.rules import AxisReduce, Contract, Join, Map
+from graphc.lower.rules import Alias, AxisReduce, Contract, Join, Leaf, Map
 
 # Lowerings whose loops we can merge.
 KINDS = (Map, AxisReduce, Contract)
@@ -36,7 +36,25 @@ def find_spread(graph: Graph, views: Collection[Node]) -> frozenset[Node]:
 
 def _is_spread(graph: Graph, views: Collection[Node], node: Node) -> bool:
     joins = isinstance(node.op.lowering, Join) and len(node.inputs) > 1
-    return joins and len({i.type for i in node.inputs}) == 1 and not _shares_loops(graph, views, node)
+    if not joins or len({i.type for i in node.inputs}) > 1:
+        return False
+    return _is_computed_in_place(views, node) or not _shares_loops(graph, views, node)
+
+
+def in_sequence(node: Node) -> bool:
+    """Tell whether the operands of a concatenation lie one behind the other in it."""
+    return all(d == 1 for d in node.type.shape[: node.attrs["axis"]])
+
+
+def _is_computed_in_place(views: Collection[Node], node: Node) -> bool:
+    """Tell whether the kernels of all operands can compute them where they belong: nothing is copied then."""
+    return in_sequence(node) and all(_is_computed(views, i) for i in node.inputs)
+
+
+def _is_computed(views: Collection[Node], node: Node) -> bool:
+    while isinstance(node.op.lowering, Alias):
+        node = node.inputs[0]
+    return node not in views and not isinstance(node.op.lowering, Leaf)
 
 
 def _shares_loops(graph: Graph, views: Collection[Node], node: Node) -> bool:

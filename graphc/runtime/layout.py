@@ -96,11 +96,16 @@ class Word:
 
 @dataclass(frozen=True)
 class Touch:
-    """Memory that a launch reads or writes: a temporary, or anything else by name."""
+    """Memory that a launch reads or writes: a temporary, or anything else by name.
+
+    Of a temporary it may be `size` bytes from `start` on only.
+    """
 
     key: object
     in_arena: bool
     written: bool
+    start: Dim = 0
+    size: Dim | None = None
 
 
 STATUS = "status"
@@ -169,10 +174,13 @@ class Layout:
             return Word("status", argument)
         if isinstance(argument, Part):
             word = self._word(argument.storage)
-            return replace(word, offset=argument.offset * argument.storage.type.dtype.itemsize)
+            offset = argument.offset * argument.storage.type.dtype.itemsize
+            return replace(word, offset=word.offset + offset)
         if not isinstance(argument, (Storage, Scratch)):
             return Word("size", argument)
         lies = self._resolve(argument)
+        if isinstance(lies, Storage) and lies in self.assignment.parts:
+            return self._word(self.assignment.parts[lies])
         if lies in self.calls:
             return Word("call", self.calls[lies])
         if isinstance(lies, Storage) and isinstance(lies.node.op.lowering, Leaf):
@@ -196,6 +204,9 @@ class Layout:
             lies = self._resolve(handle)
             writes = isinstance(lies, Scratch) or written is None or lies in written
             leaf = isinstance(lies, Storage) and isinstance(lies.node.op.lowering, Leaf)
+            if isinstance(lies, Storage) and lies in self.assignment.parts:
+                yield self._part(self.assignment.parts[lies], lies, writes)
+                continue
             yield Touch(lies, not leaf and lies not in self.calls, writes)
             if leaf and writes:
                 # No variable changes before all checks of earlier steps have passed.
@@ -203,9 +214,15 @@ class Layout:
         if STATUS in launch.arguments:
             yield Touch(STATUS, False, True)
 
+    def _part(self, part: Part, own: Storage, written: bool) -> Touch:
+        """Return what a value touches of the one in which it lies."""
+        whole = part.storage
+        start = part.offset * whole.type.dtype.itemsize
+        return Touch(whole, whole not in self.calls, written, start, byte_size(own))
+
     def unshared_size(self, sizes: Mapping[str, int]) -> int:
         """Return the bytes that all temporaries and working memory would take side by side."""
-        elsewhere = {*self.output_storages, *self.assignment.in_place.values()}
+        elsewhere = {*self.output_storages, *self.assignment.in_place.values(), *self.assignment.parts}
         steps = (launch.step for launch in self.launches if launch.step is not None)
         written = dict.fromkeys(s for step in steps for s in step.writes.values())
         found = [byte_size(s) for s in written if s not in elsewhere]

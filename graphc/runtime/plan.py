@@ -220,7 +220,11 @@ class _Writer:
         """Return the memory that a launch touches, with its place in the arena."""
         if not touch.in_arena:
             return Span(touch.key, 0, 1, touch.written)
-        return Span("arena", self.offsets[touch.key], self.ends[touch.key], touch.written)
+        start, end = self.offsets[touch.key], self.ends[touch.key]
+        if touch.size is not None:
+            start += self.evaluate(touch.start)
+            end = start + self.evaluate(touch.size)
+        return Span("arena", start, end, touch.written)
 
 
 def view(plan: Plan, arena: Arena, key: object, shape: tuple[int, ...], dtype: DType) -> Array:
