@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import os
@@ -19,7 +20,14 @@ LLVM_LOCK = threading.RLock()
 
 _addresses: dict[str, int] = {}
 _numbers = itertools.count()  # a failed link uses up its name, too
-_libraries: list[llvm.orcjit.ResourceTracker] = []  # code lives as long as its tracker: here, the process
+
+
+def _keep(owner: object) -> None:
+    """Let what owns code outlive the interpreter.
+
+    Native threads may still be running code while the interpreter clears its modules.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
 
 
 @functools.cache
@@ -28,7 +36,9 @@ def _engine() -> llvm.orcjit.LLJIT:
     llvm.initialize_native_asmprinter()
     # JITLink maps the sections of one object side by side, so relative addresses reach however much
     # memory the process holds; for COFF it is incomplete.
-    return llvm.create_lljit_compiler(use_jit_link=sys.platform != "win32")
+    engine = llvm.create_lljit_compiler(use_jit_link=sys.platform != "win32")
+    _keep(engine)
+    return engine
 
 
 def link(objects: Mapping[str, bytes]) -> dict[str, int]:
@@ -67,7 +77,7 @@ def _load(objects: Mapping[str, bytes]) -> None:
     for symbol, content in objects.items():
         builder.add_object_img(content).export_symbol(symbol)
     library = builder.link(_engine(), f"graphc{next(_numbers)}")
-    _libraries.append(library)
+    _keep(library)
     _addresses.update({symbol: library[symbol] for symbol in objects})
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import mmap
 import os
 import signal
 import threading
@@ -68,6 +67,17 @@ def _wake() -> Callable[[int], None]:
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(_address_of("wake"))
 
 
+def _memory(size: int) -> int:
+    """Return the address of zeroed memory, aligned to lines, that stays for good."""
+    allocate = _libc().aligned_alloc
+    allocate.restype, allocate.argtypes = ctypes.c_void_p, [ctypes.c_size_t, ctypes.c_size_t]
+    address = allocate(native.LINE, size)
+    if not address:
+        raise MemoryError
+    ctypes.memset(address, 0, size)
+    return int(address)
+
+
 def _spread(thread: ctypes.c_uint64, worker: int) -> None:
     """Start a helper on a CPU of its own; later the system may move it.
 
@@ -92,16 +102,14 @@ class Team:
     """
 
     def __init__(self, threads: int) -> None:
-        # Never given back: a thread that the system has set aside may look at it at any later time.
-        self._memory = mmap.mmap(-1, _PAGE)
-        self._sync = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        _immortal.append(self._memory)
+        # Never given back, not even as the interpreter ends: a thread that the system has set aside may
+        # look at it at any later time.
+        self._sync = _memory(_PAGE)
         fixed = self._word(native.FIXED)
         fixed.value = ctypes.cast(_libc().syscall, ctypes.c_void_p).value or 0
         self._limit = self._word(native.FIXED + 8)
         self._limit.value = 1
         self._workers: list[ctypes.c_uint64] = []
-        self._places: list[ctypes.Array[ctypes.c_int64]] = []
         self.lock = threading.Lock()
         self.resize(threads)
 
@@ -117,8 +125,8 @@ class Team:
             self._hire(len(self._workers) + 1)
 
     def _hire(self, worker: int) -> None:
-        place = (ctypes.c_int64 * 2)(self._sync, worker)
-        _immortal.append(place)
+        place = ctypes.c_void_p(_memory(native.LINE))
+        (ctypes.c_int64 * 2).from_address(place.value or 0)[:] = [self._sync, worker]
         thread = ctypes.c_uint64()
         # Signals are for the threads that Python knows.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -156,7 +164,6 @@ def _available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_immortal: list[object] = []
 _team: Team | None = None
 _lock = threading.Lock()
 count = min(_available(), MOST_THREADS)
