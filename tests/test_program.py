@@ -449,3 +449,44 @@ def test_an_exception_of_a_users_operation_says_which_line_built_it() -> None:
     with pytest.raises(RuntimeError, match="no") as caught:
         program(np.ones(2, "float32"))
     assert "broken" in caught.value.__notes__[0] and "test_program.py" in caught.value.__notes__[0]
+
+
+# ------------------------------------------------------------- large outputs
+def _doubled() -> tuple[gx.Program, np.ndarray[Any, Any]]:
+    x = gx.placeholder("x", ("n", 1000))
+    return gx.compile(x, [x * 2, x.sum()]), np.ones((300, 1000), np.float32)
+
+
+def test_a_large_output_takes_the_memory_of_one_that_nobody_holds() -> None:
+    program, x = _doubled()
+    address = program(x)[0].ctypes.data
+    again = program(x)[0]
+    assert again.ctypes.data == address
+    assert again.flags.owndata
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda a: a, lambda a: a[:1], memoryview, lambda a: a.T.reshape(-1)[:1].base]
+)
+def test_an_output_that_is_held_in_any_way_keeps_its_memory(hold: Callable[[Any], Any]) -> None:
+    program, x = _doubled()
+    held = hold(program(x)[0])
+    before = np.array(held)
+    assert program(x * 5)[0][0, 0] == 10
+    np.testing.assert_array_equal(np.array(held), before)
+
+
+def test_an_output_whose_shape_was_changed_is_not_taken_again() -> None:
+    program, x = _doubled()
+    first = program(x)[0]
+    first.flags.writeable = False
+    del first
+    again = program(x)[0]
+    assert again.shape == (300, 1000) and again.flags.writeable
+
+
+def test_an_output_can_be_the_next_input() -> None:
+    program, x = _doubled()
+    for _ in range(3):
+        x = program(x)[0]
+    np.testing.assert_array_equal(x, np.full((300, 1000), 8, np.float32))

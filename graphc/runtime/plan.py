@@ -25,6 +25,8 @@ from graphc.runtime.team import Job
 from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
+# Bytes from which on memory is taken from the system page by page.
+LARGE = 1 << 18
 
 
 class Arena:
@@ -61,6 +63,8 @@ class Plan:
         What to allocate.
     extents : list of int
         Bytes of each input, then of each output.
+    large : tuple of int
+        Outputs whose memory is worth keeping for the next call.
     arena_slots : list of (int, int)
         Positions of temporaries' addresses, with their offsets.
     arena_size : int
@@ -75,6 +79,7 @@ class Plan:
     inner_slots: list[tuple[int, int, int]]
     outputs: list[tuple[tuple[int, ...], DType]]
     extents: list[int]
+    large: tuple[int, ...]
     arena_slots: list[tuple[int, int]]
     arena_size: int
     offsets: Mapping[object, int]
@@ -96,6 +101,10 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -
     base = ctypes.addressof(words)
     for slot, position in writer.own_slots:
         words[slot] = base + 8 * position
+    results = range(len(layout.outputs))
+    extents = [
+        writer.evaluate(n.type.size) * n.type.dtype.itemsize for n in (*layout.inputs, *layout.outputs)
+    ]
     return Plan(
         dict(sizes),
         threads,
@@ -104,7 +113,8 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -
         writer.call_slots,
         writer.inner_slots,
         [(n.type.concrete(sizes), n.type.dtype) for n in layout.outputs],
-        [writer.evaluate(n.type.size) * n.type.dtype.itemsize for n in (*layout.inputs, *layout.outputs)],
+        extents,
+        tuple(k for k in results if extents[len(layout.inputs) + k] >= LARGE),
         writer.arena_slots,
         writer.arena_size,
         writer.offsets,

@@ -23,28 +23,22 @@ from graphc.lower.steps import Part, Step, Storage, storage_of
 from graphc.memory import Assignment
 from graphc.ops.op import resolve_attrs
 from graphc.pipeline import Stage
+from graphc.runtime import buffers, runner, team
 from graphc.runtime import kernels as native
 from graphc.runtime import layout as layouts
 from graphc.runtime import plan as planning
-from graphc.runtime import runner, team
 from graphc.runtime.kernel_source import KernelSource
 from graphc.runtime.layout import Launch, Layout
 from graphc.runtime.memory_report import MemoryReport
 from graphc.runtime.plan import Arena, Plan
 from graphc.runtime.team import Job
-from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
 PLANS = 256
-# An array's address, several times faster than from its array interface, but only of writeable memory.
-_addressof = ctypes.addressof
-# An array's buffer: numpy's stubs deny it before Python 3.12.
-_window: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
 # Bound once: looking them up takes longer than what they are asked.
 _ndarray, _empty = np.ndarray, np.empty
-# Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
-_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
+_addressof, _window = buffers.addressof, buffers.window
 
 
 @dataclass(frozen=True)
@@ -166,6 +160,9 @@ class Program:
         self._checks = _check_codes(self.kernels)
         self._layout = self._lay_out(bindings)
         self._arena = Arena()
+        # Large outputs of the latest call, and the plan that they belong to.
+        self._kept: dict[int, Array] = {}
+        self._kept_for: Plan | None = None
         self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
         self._status = ctypes.c_int64(0)
         self._status_at = ctypes.addressof(self._status)
@@ -261,7 +258,7 @@ class Program:
         if plan.base != self._arena.base:
             plan.rebase(self._arena.base)
         if out is None:
-            results = [_empty(shape, dtype) for shape, dtype in plan.outputs]
+            results = self._outputs(plan)
             for a in results:
                 addresses.append(_addressof(_window(a)))
         else:
@@ -286,7 +283,7 @@ class Program:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
         node = self.graph.inputs[k]
         try:
-            found = _as_array(value, node)
+            found = buffers.as_array(value, node)
             interpreter.check_feed(node, found)
         except FeedError as error:
             raise self._named(error) from None
@@ -316,6 +313,25 @@ class Program:
         self._plans[key] = plan
         return plan
 
+    def _outputs(self, plan: Plan) -> list[Array]:
+        """Return arrays for the outputs: new ones, or large ones of the last call that nobody holds any more.
+
+        New memory costs more than many kernels: the system clears every page of it.
+        """
+        if not plan.large:
+            return [_empty(shape, dtype) for shape, dtype in plan.outputs]
+        if self._kept_for is not plan:
+            self._kept_for, self._kept = plan, {}
+        kept = self._kept
+        for k in plan.large:
+            shape, dtype = plan.outputs[k]
+            free = k in kept and buffers.references(kept, k) == buffers.UNSHARED
+            if not free or buffers.misfit(kept[k], shape, dtype):
+                kept[k] = _empty(shape, dtype)
+        return [
+            kept[k] if k in kept else _empty(shape, dtype) for k, (shape, dtype) in enumerate(plan.outputs)
+        ]
+
     def _given_outputs(self, out: Any, plan: Plan, taken: list[int]) -> list[Array]:
         """Return the arrays given for the outputs, if the kernels can write into them.
 
@@ -324,9 +340,9 @@ class Program:
         given = list(out) if isinstance(out, (list, tuple)) else [out]
         problem = "" if len(given) == len(plan.outputs) else f"{len(given)} arrays"
         for a, (shape, dtype) in zip(given, plan.outputs, strict=not problem):
-            problem = problem or _misfit(a, shape, dtype)
+            problem = problem or buffers.misfit(a, shape, dtype)
             if not problem:
-                problem = _overlap(_addressof(_window(a)), plan.extents, taken)
+                problem = buffers.overlap(_addressof(_window(a)), plan.extents, taken)
         if problem:
             expected = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in plan.outputs)
             what = f"{self.name}: out does not fit"
@@ -420,44 +436,6 @@ class Program:
     def __repr__(self) -> str:
         counts = f"{len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels"
         return f"<Program {self.name!r}: {counts}>"
-
-
-def _as_array(value: Any, node: Node) -> Array:
-    """Return a feed as an array; Python numbers and lists take a dtype that holds their kind."""
-    weak = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
-    dtype = node.type.dtype
-    try:
-        found = np.asarray(value)
-        rank = _KINDS.get(found.dtype.kind, len(_KINDS))
-        if not weak or (found.size and rank > _KINDS[dtype.kind]):
-            return found
-        with np.errstate(over="raise"):
-            return np.asarray(value, dtype)
-    except (ValueError, OverflowError, FloatingPointError) as error:
-        raise FeedError(
-            f"feed of placeholder {node.name!r} is no {dtype} array",
-            expected=str(node.type),
-            given=str(error),
-        ) from None
-
-
-def _misfit(a: Any, shape: tuple[int, ...], dtype: DType) -> str:
-    """Return what keeps an output from being written into `a`, or nothing."""
-    if not isinstance(a, _ndarray):
-        return type(a).__name__
-    if a.shape != shape or (a.dtype is not dtype and a.dtype != dtype):
-        return f"{a.dtype}{list(a.shape)}"
-    return "" if a.flags.carray else "an array that is read-only, unaligned or not contiguous"
-
-
-def _overlap(start: int, extents: Sequence[int], taken: list[int]) -> str:
-    """Say if an output at `start` overlaps what is taken; takes its place otherwise."""
-    end = start + extents[len(taken)]
-    for first, extent in zip(taken, extents, strict=False):
-        if first < end and start < first + extent:
-            return "an array that overlaps an input or another output"
-    taken.append(start)
-    return ""
 
 
 def _root(graph: Graph, node: Node) -> Node:
