@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc import dims
-from graphc.codegen import scalar
+from graphc.codegen import parts, scalar
 from graphc.codegen import tile as tiles
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.loops import store_offset
@@ -54,13 +54,7 @@ class Loops:
     def unravel(self, name: str, variables: Index, extents: Shape) -> None:
         """Name the variables of a group by dividing its flattened position `name`."""
         live = [(v, d) for v, d in zip(variables, extents, strict=True) if v.kind == "index"]
-        for k, (variable, extent) in enumerate(live):
-            stride = dims.product(tuple(d for _, d in live[k + 1 :]))
-            text = name if stride == 1 else f"{name} // {self.emitter.size(stride)}"
-            text = text if k == 0 else f"({text}) % {self.emitter.size(extent)}"
-            axis = self.emitter.fresh("x")
-            self.emitter.line(f"{axis} = {text}")
-            self.emitter.name(variable, axis)
+        parts.unravel(self.emitter, name, [v for v, _ in live], [d for _, d in live])
 
     def result_axes(self) -> dict[Expr, Expr]:
         """Return each axis variable of the result in terms of the groups' variables."""
