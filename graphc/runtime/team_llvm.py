@@ -66,6 +66,15 @@ end:
   ret void
 }}
 
+define internal i1 @has_tickets(i64 %state) nounwind {{
+entry:
+  %ticket = and i64 %state, {MOST_TICKETS}
+  %shifted = lshr i64 %state, 20
+  %total = and i64 %shifted, {MOST_TICKETS}
+  %open = icmp ult i64 %ticket, %total
+  ret i1 %open
+}}
+
 define internal void @work(ptr %sync, i64 %worker) nounwind {{
 entry:
   %done_at = getelementptr inbounds i8, ptr %sync, i64 {DONE}
@@ -76,9 +85,7 @@ entry:
 look:
   %seen = load atomic i64, ptr %sync acquire, align 8
   %ticket = and i64 %seen, {MOST_TICKETS}
-  %shifted = lshr i64 %seen, 20
-  %total = and i64 %shifted, {MOST_TICKETS}
-  %left = icmp ult i64 %ticket, %total
+  %left = call i1 @has_tickets(i64 %seen)
   %members = lshr i64 %seen, 40
   %member = icmp ult i64 %worker, %members
   %mine = and i1 %left, %member
@@ -179,10 +186,7 @@ serving:
 watch:
   call void @llvm.x86.sse2.pause()
   %seen = load atomic i64, ptr %sync acquire, align 8
-  %ticket = and i64 %seen, {MOST_TICKETS}
-  %shifted = lshr i64 %seen, 20
-  %total = and i64 %shifted, {MOST_TICKETS}
-  %open = icmp ult i64 %ticket, %total
+  %open = call i1 @has_tickets(i64 %seen)
   br i1 %open, label %next, label %clock
 clock:
   %now = call i64 @llvm.readcyclecounter()
@@ -192,10 +196,7 @@ clock:
 park:
   %word = load atomic i32, ptr %futex seq_cst, align 4
   %again = load atomic i64, ptr %sync seq_cst, align 8
-  %last_ticket = and i64 %again, {MOST_TICKETS}
-  %last_shifted = lshr i64 %again, 20
-  %last_total = and i64 %last_shifted, {MOST_TICKETS}
-  %late = icmp ult i64 %last_ticket, %last_total
+  %late = call i1 @has_tickets(i64 %again)
   %last_threads = load atomic i64, ptr %threads_at seq_cst, align 8
   %gone = icmp sge i64 %worker, %last_threads
   %stay_awake = or i1 %late, %gone
