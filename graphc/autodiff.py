@@ -8,7 +8,7 @@ path from the inputs asked for to the output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,11 @@ from graphc.dims import Dim
 from graphc.errors import GradientError, caller
 from graphc.interpreter import flatten
 from graphc.ir import Node
-from graphc.lower.rules import Expand
+from graphc.lower.rules import Control, Expand, Item
 from graphc.ops import reshape, zeros_like
-from graphc.ops.op import expand, inherit_place
+from graphc.ops.op import Gradients, expand, inherit_place
 from graphc.tensor import Tensor, TensorLike, as_tensor
-from graphc.types import TensorType, is_float
+from graphc.types import TensorType, TupleType, is_float
 
 __all__ = ["grad"]
 
@@ -71,7 +71,7 @@ def grad(output: Tensor, wrt: Any, grad_output: TensorLike | None = None) -> Any
     for target in targets:
         _require_float(target, "differentiate with respect to")
     seed = _seed(output, grad_output)
-    cotangents = _accumulate(output.node, seed, {t.node for t in targets})
+    cotangents = pull_back([(output.node, seed)], {t.node for t in targets})
     return rebuild([_gradient_of(t, cotangents) for t in targets])
 
 
@@ -117,7 +117,7 @@ def _seed(output: Tensor, grad_output: TensorLike | None) -> Tensor:
     if grad_output is None:
         return as_tensor(1.0, output.dtype)
     seed = as_tensor(grad_output, output.dtype)
-    fitted = _fit(seed, output.type)
+    fitted = fit(seed, output.type)
     if fitted is None:
         raise GradientError(
             "grad: grad_output does not fit the output",
@@ -152,10 +152,10 @@ class _Tape:
     expansions: dict[Node, Node] = field(default_factory=dict)
 
 
-def _record(output: Node, targets: set[Node]) -> _Tape:
+def _record(outputs: Iterable[Node], targets: Collection[Node]) -> _Tape:
     tape = _Tape()
     done: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(output, False)]
+    stack: list[tuple[Node, bool]] = [(output, False) for output in outputs]
     while stack:
         node, ready = stack.pop()
         if ready:
@@ -167,9 +167,9 @@ def _record(output: Node, targets: set[Node]) -> _Tape:
     return tape
 
 
-def _finish(tape: _Tape, node: Node, targets: set[Node]) -> Iterable[tuple[Node, bool]]:
+def _finish(tape: _Tape, node: Node, targets: Collection[Node]) -> Iterable[tuple[Node, bool]]:
     """Enter a node whose operands are entered; returns what must be entered before it."""
-    floating = is_float(node.type.dtype)
+    floating = _has_float(node.type)
     depends = floating and node.op.name not in _CUTS and _has_active_inputs(tape, node)
     if depends and node not in tape.expansions and _differentiates_expansion(node):
         tape.expansions[node] = expand(node)
@@ -180,6 +180,11 @@ def _finish(tape: _Tape, node: Node, targets: set[Node]) -> Iterable[tuple[Node,
     return ()
 
 
+def _has_float(type: TensorType) -> bool:
+    items = type.items if isinstance(type, TupleType) else (type,)
+    return any(is_float(t.dtype) for t in items)
+
+
 def _has_active_inputs(tape: _Tape, node: Node) -> bool:
     return any(i in tape.active for i in node.inputs)
 
@@ -188,31 +193,67 @@ def _differentiates_expansion(node: Node) -> bool:
     return node.op.gradient is None and isinstance(node.op.lowering, Expand)
 
 
-def _accumulate(output: Node, seed: Tensor, targets: set[Node]) -> dict[Node, Tensor]:
-    """Return the cotangent of every target that `output` depends on."""
-    tape = _record(output, targets)
-    pending: dict[Node, Tensor] = {output: seed} if output in tape.active else {}
+class _Cotangents:
+    """Sums of the contributions to each node's cotangent; one per result where there are several."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Node, dict[int, Tensor]] = {}
+
+    def add(self, node: Node, part: Tensor, item: int = 0) -> None:
+        """Add a contribution to the cotangent of one result."""
+        sums = self._sums.setdefault(node, {})
+        sums[item] = part if item not in sums else sums[item] + part
+
+    def take(self, node: Node) -> dict[int, Tensor]:
+        """Return the cotangents of a node's results; those that nothing depends on are absent."""
+        return self._sums.pop(node, {})
+
+
+def pull_back(seeds: Iterable[tuple[Node, Tensor]], targets: Collection[Node]) -> dict[Node, Tensor]:
+    """Return the cotangent of every target that a seeded node depends on.
+
+    Parameters
+    ----------
+    seeds : iterable of (Node, Tensor)
+        Outputs and their cotangents, of the same type.
+    targets : collection of Node
+        What to differentiate by.
+    """
+    given = list(seeds)
+    tape = _record([node for node, _ in given], targets)
+    pending = _Cotangents()
+    for node, seed in given:
+        if node in tape.active:
+            pending.add(node, seed)
     found: dict[Node, Tensor] = {}
     for node in reversed(tape.order):
-        g = pending.pop(node, None)
-        if g is None:
+        parts = pending.take(node)
+        if not parts:
             continue
         if node in targets:
-            found[node] = g
+            found[node] = parts[0]
         with inherit_place(node.where):
-            for operand, part in _pull_back(tape, node, g):
-                earlier = pending.get(operand)
-                pending[operand] = part if earlier is None else earlier + part
+            _spread(tape, node, parts, pending)
     return found
 
 
-def _pull_back(tape: _Tape, node: Node, g: Tensor) -> list[tuple[Node, Tensor]]:
-    """Return the contributions of one node to the cotangents of its active operands."""
+def _spread(tape: _Tape, node: Node, parts: dict[int, Tensor], pending: _Cotangents) -> None:
+    """Add the contributions of one node to the cotangents of its active operands."""
     if node.op.name in _CUTS or not _has_active_inputs(tape, node):
-        return []
+        return
     expansion = tape.expansions.get(node)
     if expansion is not None:
-        return [(expansion, _fitted(g, node, expansion.type))] if expansion in tape.active else []
+        if expansion in tape.active:
+            pending.add(expansion, _fitted(parts[0], node, expansion.type))
+        return
+    if isinstance(node.op.lowering, Item):
+        pending.add(node.inputs[0], parts[0], node.attrs["index"])
+        return
+    for operand, part in _contributions(tape, node, parts):
+        pending.add(operand, part)
+
+
+def _contributions(tape: _Tape, node: Node, parts: dict[int, Tensor]) -> list[tuple[Node, Tensor]]:
     if node.op.gradient is None:
         raise GradientError(
             f"{node.op.name} has no gradient, but one is needed through it",
@@ -220,20 +261,33 @@ def _pull_back(tape: _Tape, node: Node, g: Tensor) -> list[tuple[Node, Tensor]]:
             given=f"{node.op.name}({', '.join(str(i.type) for i in node.inputs)})",
             where=node.where,
         )
-    parts = node.op.gradient(g, Tensor(node), *map(Tensor, node.inputs), **node.attrs)
-    if len(parts) != len(node.inputs):
+    found = _apply_rule(tape, node, parts)
+    if len(found) != len(node.inputs):
         raise GradientError(
             f"the gradient of {node.op.name} has a wrong number of parts",
             expected=f"one Tensor or None per input ({len(node.inputs)})",
-            given=str(len(parts)),
+            given=str(len(found)),
             where=node.where,
         )
-    pairs = zip(node.inputs, parts, strict=True)
+    pairs = zip(node.inputs, found, strict=True)
     return [(i, _fitted(p, node, i.type)) for i, p in pairs if i in tape.active and p is not None]
 
 
+def _apply_rule(tape: _Tape, node: Node, parts: dict[int, Tensor]) -> Gradients:
+    rule: Any = node.op.gradient
+    operands = [Tensor(i) for i in node.inputs]
+    if not isinstance(node.op.lowering, Control):
+        found: Gradients = rule(parts[0], Tensor(node), *operands, **node.attrs)
+        return found
+    results = len(node.type.items) if isinstance(node.type, TupleType) else 1
+    cotangents = [parts.get(k) for k in range(results)]
+    wanted = tuple(i in tape.active for i in node.inputs)
+    several: Gradients = rule(cotangents, Tensor(node), *operands, wanted=wanted, **node.attrs)
+    return several
+
+
 def _fitted(part: object, node: Node, expected: TensorType) -> Tensor:
-    fitted = _fit(part, expected) if isinstance(part, Tensor) else None
+    fitted = fit(part, expected) if isinstance(part, Tensor) else None
     if fitted is None:
         raise GradientError(
             f"the gradient of {node.op.name} does not fit its input",
@@ -244,7 +298,7 @@ def _fitted(part: object, node: Node, expected: TensorType) -> Tensor:
     return fitted
 
 
-def _fit(part: Tensor, expected: TensorType) -> Tensor | None:
+def fit(part: Tensor, expected: TensorType) -> Tensor | None:
     """Return `part` in exactly the type expected, or None where it cannot be.
 
     Sizes that the forward pass assumed equal may stand under another name here; a reshape

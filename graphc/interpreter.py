@@ -13,7 +13,7 @@ import numpy as np
 from graphc import dims
 from graphc.errors import FeedError, GraphcError, GraphError, caller
 from graphc.ir import DimCheck, Graph, Node, topological
-from graphc.lower.rules import Fused, Leaf
+from graphc.lower.rules import Control, Fused, Leaf
 from graphc.ops.op import resolve_attrs
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TensorType
@@ -199,6 +199,10 @@ def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Arra
     if isinstance(node.op.lowering, Fused):
         fused: Array = _compute_fused(node.payload, operands, sizes)
         return fused
+    if isinstance(node.op.lowering, Control):
+        # A tuple, which only `item` nodes read.
+        results: Array = node.op.numpy(*operands, node=node, sizes=sizes)
+        return results
     with np.errstate(all="ignore"):
         try:
             found = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))

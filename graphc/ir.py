@@ -124,7 +124,7 @@ class Node:
     where : Where
         The user's line; nodes made by gradients and passes inherit it.
     payload : object
-        Data of a leaf, or the sub-graph of a fused node.
+        Data of a leaf, the sub-graph of a fused node, or those of a loop or branch as a tuple.
     checks : tuple of DimCheck
         What the type rule assumed of symbolic dimensions.
     """
@@ -143,6 +143,13 @@ class Node:
         if all(a is b for a, b in zip(inputs, self.inputs, strict=True)):
             return self
         return replace(self, inputs=inputs)
+
+    @property
+    def subgraphs(self) -> tuple[Graph, ...]:
+        """The graphs that the node runs: none for most."""
+        if isinstance(self.payload, Graph):
+            return (self.payload,)
+        return self.payload if isinstance(self.payload, tuple) else ()
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {self.name or ''} {self.type} at {self.where}>"
@@ -304,6 +311,8 @@ def verify(graph: Graph, trusted: Collection[Node] = ()) -> None:
         seen.add(node)
         if node in trusted:
             continue
+        for body in node.subgraphs:
+            verify(body, trusted)
         found = infer(node)
         if found != node.type:
             raise GraphError(

@@ -11,7 +11,8 @@
 `Callback`     the NumPy meaning is called at run time (users' own ops)
 `Leaf`         no computation: placeholders, variables, constants
 `Fused`        a sub-graph that runs as one kernel; made by the fuse pass
-`Item`         one result of a fused node that has several
+`Item`         one result of a node that has several
+`Control`      sub-graphs that run as often as the node says: loops and branches
 =============  ==============================================================
 """
 
@@ -181,7 +182,16 @@ class Fused:
 
 @dataclass(frozen=True)
 class Item:
-    """Result ``attrs["index"]`` of a fused node with several."""
+    """Result ``attrs["index"]`` of a node with several."""
 
 
-Lowering = Map | AxisReduce | Contract | Loop | Alias | Expand | Callback | Leaf | Fused | Item
+@dataclass(frozen=True)
+class Control:
+    """Sub-graphs, the node's payload, that run as often as the node says: loops and branches.
+
+    Such a node has a `TupleType`, its results are read through `item` nodes, and its op's
+    NumPy meaning also takes ``node`` and ``sizes``.
+    """
+
+
+Lowering = Map | AxisReduce | Contract | Loop | Alias | Expand | Callback | Leaf | Fused | Item | Control

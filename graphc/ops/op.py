@@ -18,7 +18,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphcError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, DimCheck, Node
-from graphc.lower.rules import Expand, Fused, Leaf, Lowering
+from graphc.lower.rules import Control, Expand, Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ class Op:
     gradient : callable, optional
         ``gradient(g, out, *inputs, **attrs) -> sequence of Tensor or None``, one per
         input, where `g` is the cotangent of the result `out`.  Absent where none exists.
+        A `Control` op's takes a cotangent or None per result, and ``wanted``, which tells for
+        each input whether its cotangent will be used.
     api : callable, optional
         The public function that builds it.
     samples, errors : callable
@@ -227,8 +229,8 @@ def make_node(
 
 
 def infer(node: Node) -> TensorType:
-    """Return what the op's type rule says of `node` (leaves and fused nodes carry their own type)."""
-    if isinstance(node.op.lowering, (Leaf, Fused)):
+    """Return what the op's type rule says of `node` (leaves and nodes with sub-graphs carry their own type)."""
+    if isinstance(node.op.lowering, (Leaf, Fused, Control)):
         return node.type
     return node.op.infer(Infer(node.op.name, node.where), *(n.type for n in node.inputs), **node.attrs)
 
