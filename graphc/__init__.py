@@ -19,6 +19,13 @@ from graphc import optim as optim
 from graphc import random as random
 from graphc.autodiff import grad as grad
 from graphc.compiler import compile as compile
+from graphc.control import associative_scan as associative_scan
+from graphc.control import cond as cond
+from graphc.control import fori_loop as fori_loop
+from graphc.control import map as map
+from graphc.control import scan as scan
+from graphc.control import switch as switch
+from graphc.control import while_loop as while_loop
 from graphc.gradient_check import check_gradients as check_gradients
 from graphc.interpreter import evaluate as evaluate
 from graphc.leaves import Variable as Variable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy as np
 from graphc.autodiff import grad
 from graphc.errors import GradientError, caller
 from graphc.interpreter import check_feed, flatten, leaf_value, run_nodes, solve_sizes
-from graphc.ir import Attrs, Node, topological
+from graphc.ir import Attrs, Graph, Node, topological
 from graphc.leaves import CONSTANT, constant_node, placeholder
 from graphc.lower.rules import Leaf
 from graphc.ops.op import make_node
 from graphc.tensor import Tensor, TensorLike
-from graphc.types import FLOAT32, FLOAT64, is_float
+from graphc.types import FLOAT32, FLOAT64, TupleType, is_float
 
 __all__ = ["GradientReport", "InputReport", "check_gradients"]
 
@@ -264,9 +264,18 @@ def _leaf_in_float64(node: Node) -> Node:
 
 def _apply_in_float64(node: Node, image: Mapping[Node, Node]) -> Node:
     inputs = tuple(image[i] for i in node.inputs)
+    if isinstance(node.type, TupleType):
+        graphs = tuple(map(_graph_in_float64, node.subgraphs))
+        items = tuple(replace(t, dtype=FLOAT64) if t.dtype == FLOAT32 else t for t in node.type.items)
+        return replace(node, inputs=inputs, type=TupleType.of(items), payload=graphs)
     attrs = Attrs(
         {k: FLOAT64 if v == FLOAT32 and isinstance(v, np.dtype) else v for k, v in node.attrs.items()}
     )
     if attrs == node.attrs and all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
         return node
     return make_node(node.op, inputs, attrs, name=node.name, where=node.where, payload=node.payload)
+
+
+def _graph_in_float64(graph: Graph) -> Graph:
+    image = _in_float64(list(graph.nodes))
+    return Graph(tuple(image[n] for n in graph.inputs), tuple(image[n] for n in graph.outputs))

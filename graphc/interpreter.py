@@ -6,7 +6,7 @@ Constant folding, the differential tests, `graphc.evaluate` and debugging all us
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -200,9 +200,8 @@ def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Arra
         fused: Array = _compute_fused(node.payload, operands, sizes)
         return fused
     if isinstance(node.op.lowering, Control):
-        # A tuple, which only `item` nodes read.
-        results: Array = node.op.numpy(*operands, node=node, sizes=sizes)
-        return results
+        results: Any = _compute_control(node, operands, sizes)
+        return cast("Array", results)
     with np.errstate(all="ignore"):
         try:
             found = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))
@@ -227,6 +226,11 @@ def _compute_fused(body: Graph, operands: list[Array], sizes: Mapping[str, int])
     values = run_nodes(body.nodes, dict(zip(body.inputs, operands, strict=True)), sizes)
     results = tuple(values[n] for n in body.outputs)
     return results[0] if len(results) == 1 else results
+
+
+def _compute_control(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> tuple[Array, ...]:
+    """Return the results of a loop or branch; the tuple is read by `item` nodes only."""
+    return tuple(map(np.asarray, node.op.numpy(*operands, node=node, sizes=sizes)))
 
 
 def leaf_value(node: Node) -> Array:

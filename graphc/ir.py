@@ -9,6 +9,8 @@ constant's array) is the node's `payload`; `Graph.constants` is the table of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -105,6 +107,20 @@ class DimCheck:
     error: type[GraphcError] = ShapeError
 
 
+_recording: ContextVar[tuple[set[Node], ...]] = ContextVar("graphc_recording", default=())
+
+
+@contextmanager
+def recorded_nodes() -> Iterator[set[Node]]:
+    """Collect the nodes that are made meanwhile: what belongs to a branch that may not run."""
+    made: set[Node] = set()
+    token = _recording.set((*_recording.get(), made))
+    try:
+        yield made
+    finally:
+        _recording.reset(token)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
     """One application of an op.
@@ -137,6 +153,10 @@ class Node:
     where: Where = UNKNOWN
     payload: Any = None
     checks: tuple[DimCheck, ...] = ()
+
+    def __post_init__(self) -> None:
+        for made in _recording.get():
+            made.add(self)
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """Return this node over other operands of the same types."""

@@ -229,7 +229,7 @@ def make_node(
 
 
 def infer(node: Node) -> TensorType:
-    """Return what the op's type rule says of `node` (leaves and nodes with sub-graphs carry their own type)."""
+    """Return what the type rule says of `node` (leaves and nodes with sub-graphs carry their own type)."""
     if isinstance(node.op.lowering, (Leaf, Fused, Control)):
         return node.type
     return node.op.infer(Infer(node.op.name, node.where), *(n.type for n in node.inputs), **node.attrs)
