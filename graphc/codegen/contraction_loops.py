@@ -98,7 +98,8 @@ class TiledLoops(Loops):
         rows = self.tile.rows
         panels = dims.floordiv(self.m + (rows - 1), rows)
         count = panels * self.k * rows
-        self.lhs_panel = emitter.buffer(Scratch(count, region.dtype, shared), (count,), region.dtype).name
+        self.panels = Scratch(count, region.dtype, shared)
+        self.lhs_panel = emitter.buffer(self.panels, (count,), region.dtype).name
         first, last = emitter.part(emitter.size(self.m), rows) if shared else ("0", emitter.size(self.m))
         m = emitter.fresh("m")
         emitter.open(f"for {m} in range({first}, {last}):")

@@ -16,7 +16,7 @@ from graphc import dims
 from graphc.codegen import walks
 from graphc.codegen.contraction_loops import TiledLoops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
-from graphc.codegen.loops import Stage
+from graphc.codegen.loops import Stage, preparation
 from graphc.codegen.scalar import SHORT
 from graphc.codegen.tile import choose
 from graphc.codegen.walks import Axis, Scheme, Walk
@@ -123,13 +123,18 @@ class Direct(TiledLoops):
         panels = dims.floordiv(self.m + (self.tile.rows - 1), self.tile.rows)
         slices = max(1, min(SLICES, panels)) if isinstance(panels, int) else 1
         units = region.extent("batch") * slices
+        emitter.params.setdefault("stage", "int64")
+        emitter.open("if stage == 0:", conditional=True)
+        table = self.fill_offsets()
+        emitter.close()
+        stages = [preparation(emitter, 1, self.k, None, (table,))]
         if hoisted:
-            emitter.params.setdefault("stage", "int64")
-            emitter.open("if stage == 0:", conditional=True)
+            emitter.open("if stage == 1:", conditional=True)
             self.pack_lhs(shared=True)
             emitter.close()
-            emitter.open("else:", conditional=True)
-        self.fill_offsets()
+            work_packing = self.m * self.k
+            stages.append(preparation(emitter, panels, work_packing, region.lhs, (self.panels,)))
+        emitter.open(f"if stage == {len(stages)}:", conditional=True)
         first, last = emitter.part(emitter.size(units))
         image = emitter.fresh("u")
         end = f"({last} + {slices - 1}) // {slices}"
@@ -141,11 +146,8 @@ class Direct(TiledLoops):
         self.source = self.copy_padded() if self.walk.padded else emitter.buffers[self.walk.load.data].name
         opened = self.open(tuple(self.outer), self.outer_sizes)
         self.blocks()
-        self.close(opened + 1)
-        if hoisted:
-            emitter.close()
-            return [Stage(panels, self.m * self.k), Stage(units, work)]
-        return [Stage(units, work)]
+        self.close(opened + 2)
+        return [*stages, Stage(units, work)]
 
     def name_slice(self, image: str, part: tuple[str, str], panels: Dim, slices: int) -> None:
         """Name the rows of the current image that belong to this block: whole panels of the tile."""
@@ -157,15 +159,17 @@ class Direct(TiledLoops):
         emitter.line(f"{self.low} = {low} * {count} // {slices} * {rows}")
         emitter.line(f"{self.high} = min({high} * {count} // {slices} * {rows}, {emitter.size(self.m)})")
 
-    def fill_offsets(self) -> None:
-        """Tabulate where each inner step reads, relative to the first."""
+    def fill_offsets(self) -> Scratch:
+        """Tabulate where each inner step reads, relative to the first; return the table."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
-        self.offsets = emitter.buffer(Scratch(self.k, INT64), (self.k,), INT64).name
+        table = Scratch(self.k, INT64, shared=True)
+        self.offsets = emitter.buffer(table, (self.k,), INT64).name
         opened = self.open(region.inner, spec.inner)
         steps = {v: self.step(v) for v in live(region.inner)}
         terms = [f"{emitter.operand(v)} * {emitter.size(s)}" for v, s in steps.items() if s != 0]
         emitter.line(f"{self.offsets}[{self.flat(region.inner, spec.inner)}] = {' + '.join(terms) or '0'}")
         self.close(opened)
+        return table
 
     def step(self, variable: Expr) -> Dim:
         """Return how far one step of a variable moves in the walked memory."""

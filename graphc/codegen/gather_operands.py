@@ -191,10 +191,14 @@ class Operands(Loops):
 
     def table(self, count: int, shared: bool = True) -> str:
         """Return a new table of offsets."""
-        return self.emitter.buffer(Scratch(count, INT64, shared), (count,), INT64).name
+        memory = Scratch(count, INT64, shared)
+        if shared:
+            self.tables.append(memory)
+        return self.emitter.buffer(memory, (count,), INT64).name
 
     def make_tables(self) -> None:
         """Name the tables of rows and steps, and of where each class's steps begin."""
+        self.tables: list[Scratch] = []
         self.rows = self.table(self.phases * self.most_rows)
         self.steps = self.table(self.k * (self.images if self.plan.summed else 1))
         self.firsts = self.table(self.phases + 1) if self.phases > 1 else ""

@@ -24,7 +24,7 @@ from graphc.codegen.contraction_loops import live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
 from graphc.codegen.gather_plan import ROWS, Blocks, Plan
-from graphc.codegen.loops import Stage
+from graphc.codegen.loops import Stage, preparation
 from graphc.dims import Dim
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
@@ -68,33 +68,43 @@ class Gathered(Operands):
         emitter.params.setdefault("stage", "int64")
         self.make_tables()
         size = dims.product(self.packed_sizes) * (self.strips * self.k * self.tile.cols)
-        self.panels = emitter.buffer(Scratch(size, dtype, True), (size,), dtype).name
+        panels = Scratch(size, dtype, True)
+        self.panels = emitter.buffer(panels, (size,), dtype).name
         pieces = dims.product(self.packed_sizes)
         pieces = pieces * (dims.product(self.around_sizes) if self.around else self.strips)
         emitter.open("if stage == 0:", conditional=True)
-        self.prepare(emitter.size(pieces))
-        emitter.close()
-        units = dims.product(self.batch_sizes) * self.groups * (self.phases * self.blocks * self.strips)
-        emitter.open("else:", conditional=True)
-        self.compute(emitter.size(units))
-        emitter.close()
-        return [Stage(pieces, size), Stage(units, work)]
-
-    def prepare(self, units: str) -> None:
-        """Fill the tables and pack the weights."""
-        emitter = self.emitter
-        emitter.open("if block == 0:", conditional=True)
         self.fill_rows()
         self.fill_steps()
+        self.fill_places()
         emitter.close()
-        places = self.table(self.k, shared=False)
-        cols = self.tile.cols
+        tables = preparation(emitter, 1, self.phases * self.most_rows + 2 * self.k, None, self.tables)
+        emitter.open("if stage == 1:", conditional=True)
+        self.pack(emitter.size(pieces))
+        emitter.close()
+        packing = preparation(emitter, pieces, size, self.region.lhs, (panels,))
+        units = dims.product(self.batch_sizes) * self.groups * (self.phases * self.blocks * self.strips)
+        emitter.open("if stage == 2:", conditional=True)
+        self.compute(emitter.size(units))
+        emitter.close()
+        return [tables, packing, Stage(units, work)]
+
+    def make_tables(self) -> None:
+        """Name the tables of rows and steps, and of where each step of the weights goes in a panel."""
+        super().make_tables()
+        self.places = self.table(self.k)
+
+    def fill_places(self) -> None:
+        """Tabulate where each step of the weights goes in a panel."""
 
         def note(number: str, residues: dict[Expr, str]) -> None:
             at = self.flat(*self.without_image(len(self.region.inner)))
-            emitter.line(f"{places}[{at}] = {number} * {cols}")
+            self.emitter.line(f"{self.places}[{at}] = {number} * {self.tile.cols}")
 
         self.each_step(note, False)
+
+    def pack(self, units: str) -> None:
+        """Pack the weights."""
+        emitter, cols, places = self.emitter, self.tile.cols, self.places
         first, last = emitter.part(units)
         unit, strip, base, number = (emitter.fresh(p) for p in "usou")
         emitter.open(f"for {unit} in range({first}, {last}):", (*self.packed, *self.around))

@@ -22,7 +22,7 @@ from graphc.codegen.contraction_loops import live
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
 from graphc.codegen.gather_plan import Blocks, Plan
-from graphc.codegen.loops import Stage
+from graphc.codegen.loops import Stage, preparation
 from graphc.codegen.product import holds_sum
 from graphc.dims import Dim
 from graphc.lower import expr
@@ -62,7 +62,9 @@ class Summed(Operands):
         emitter.open("if stage == 0:", conditional=True)
         self.fill_rows()
         self.fill_steps()
+        self.fill_places()
         emitter.close()
+        tables = preparation(emitter, 1, self.n + 2 * self.chunk, None, self.tables)
         emitter.open("else:", conditional=True)
         units = dims.product(self.batch_sizes) * (1 if self.batch else self.strips * self.ranges)
         self.allocate()
@@ -76,12 +78,23 @@ class Summed(Operands):
         else:
             self.sum_images(first, last)
         emitter.close()
-        return [Stage(1, self.n), Stage(units, work)]
+        return [tables, Stage(units, work)]
+
+    def make_tables(self) -> None:
+        """Name the tables of rows and steps, and of where each step goes in a panel."""
+        super().make_tables()
+        self.places = self.table(self.chunk)
+
+    def fill_places(self) -> None:
+        """Tabulate where each step of a chunk goes in a panel."""
+        emitter, q = self.emitter, self.emitter.fresh("q")
+        emitter.open(f"for {q} in range({self.chunk}):")
+        emitter.line(f"{self.places}[{q}] = {q} * {self.tile.cols}")
+        emitter.close()
 
     def allocate(self) -> None:
-        """Name the working memory: panels and their places, edges, and sums if no result holds them."""
+        """Name the working memory: panels, edges, and sums if no result holds them."""
         emitter, tile, dtype = self.emitter, self.tile, self.region.dtype
-        self.places = self.table(self.chunk, shared=False)
         self.edge = self.table(tile.rows, shared=False)
         sizes = {"panel": self.chunk * tile.cols, "corner": tile.cols * tile.rows}
         if self.home is None:
@@ -92,10 +105,6 @@ class Summed(Operands):
         }
         self.panel, self.corner = memory["panel"], memory["corner"]
         self.sums = memory["sums"] if self.home is None else emitter.buffers["out", self.home.node].name
-        q = emitter.fresh("q")
-        emitter.open(f"for {q} in range({self.chunk}):")
-        emitter.line(f"{self.places}[{q}] = {q} * {tile.cols}")
-        emitter.close()
 
     def sum_images(self, first: str, last: str) -> None:
         """Compute strips of the result from unit `first` to `last`, each in ranges of its columns."""

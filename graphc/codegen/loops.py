@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc import dims
 from graphc.codegen import scalar
 from graphc.codegen.choice import Choice
-from graphc.codegen.emitter import Emitter
+from graphc.codegen.emitter import Emitter, Scratch
 from graphc.dims import Dim, Shape
 from graphc.ir import Node
 from graphc.lower import expr
@@ -28,10 +28,22 @@ class Stage:
         Into how many blocks it can be cut at most; 1 runs on one thread.
     work : Dim
         Estimated nanoseconds on one core: whether it is worth cutting.
+    source : tuple, optional
+        For a stage that only prepares others: the operands it reads, as in `KernelText.pointers`.
+        It depends on their memory, on sizes and on stages before it whose sources are among its
+        own; on no position of the computation, and on no working memory apart from `fills`.
+        None where a stage may depend on anything.
+    fills : tuple of Scratch
+        The shared working memory that such a stage fills, and which nothing else changes.
+    sizes : tuple of Dim
+        The sizes that such a stage depends on, at most.
     """
 
     units: Dim = 1
     work: Dim = 0
+    source: tuple[object, ...] | None = None
+    fills: tuple[Scratch, ...] = ()
+    sizes: tuple[Dim, ...] = ()
 
 
 SOLE = Stage()
@@ -81,7 +93,28 @@ def finish(emitter: Emitter, stages: Sequence[Stage], choice: Choice[Any] | None
         pointers.setdefault(buffer.name, handle)
     sizes = {name: d for d, name in emitter.sizes.items()}
     checks = tuple(emitter.messages)
-    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, checks, tuple(stages), choice)
+    named = tuple(_named(stage, emitter, pointers) for stage in stages)
+    return KernelText(tuple(emitter.params.items()), code, pointers, sizes, checks, named, choice)
+
+
+def preparation(
+    emitter: Emitter, units: Dim, work: Dim, read: Expr | None, fills: Sequence[Scratch]
+) -> Stage:
+    """Describe the stage just written, which prepares those after it from the operands in `read`."""
+    read_in = [] if read is None else walk([read])
+    if any(e.kind == "check" for e in read_in):
+        # Whether a check fails is news at every call.
+        return Stage(units, work)
+    source = dict.fromkeys(e.data for e in read_in if e.kind == "load")
+    return Stage(units, work, tuple(source), tuple(fills), tuple(emitter.sizes))
+
+
+def _named(stage: Stage, emitter: Emitter, pointers: Mapping[str, object]) -> Stage:
+    """Return a stage with the names of its operands that the kernel's pointers have."""
+    if not stage.source:
+        return stage
+    names = dict.fromkeys(emitter.buffers[handle].name for handle in stage.source)
+    return replace(stage, source=tuple(pointers[name] for name in names))
 
 
 def declare(

@@ -59,11 +59,12 @@ class Panels(Loops):
         emitter.line(f"{panel}[{start} + ({self.flat(region.inner, spec.inner)}) * {rows}] = {text}")
         self.close(loops + 1)
 
-    def lhs_panels(self, *, shared: bool) -> str:
+    def lhs_panels(self, *, shared: bool) -> Scratch:
         """Return the memory for all panels of lhs."""
         count: Dim = dims.floordiv(self.m + (self.rows - 1), self.rows) * self.k * self.rows
-        dtype = self.region.dtype
-        return self.emitter.buffer(Scratch(count, dtype, shared), (count,), dtype).name
+        panels = Scratch(count, self.region.dtype, shared)
+        self.emitter.buffer(panels, (count,), panels.dtype)
+        return panels
 
     @property
     def lhs_pitch(self) -> int:

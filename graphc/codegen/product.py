@@ -24,7 +24,7 @@ from graphc.codegen import choice, sweep
 from graphc.codegen.choice import Blocks, Candidate, Choice, Operand, Problem
 from graphc.codegen.contraction_loops import Loops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
-from graphc.codegen.loops import Stage
+from graphc.codegen.loops import Stage, preparation
 from graphc.codegen.packing import Panels
 from graphc.codegen.scalar import SHORT
 from graphc.codegen.tile import Tile
@@ -84,16 +84,18 @@ class Product(Panels):
             self._compute(units, shared="")
             return [Stage(units, work)]
         emitter.params.setdefault("stage", "int64")
-        panel = self.lhs_panels(shared=True)
+        memory = self.lhs_panels(shared=True)
+        panel = emitter.buffers[memory].name
         panels = dims.floordiv(self.m + (self.rows - 1), self.rows)
         emitter.open("if stage == 0:", conditional=True)
         first, last = emitter.part(emitter.size(self.m), self.rows)
         self.pack_lhs(first, last, panel)
         emitter.close()
+        packing = preparation(emitter, panels, self.m * self.k, self.region.lhs, (memory,))
         emitter.open("else:", conditional=True)
         self._compute(units, shared=panel)
         emitter.close()
-        return [Stage(panels, self.m * self.k), Stage(units, work)]
+        return [packing, Stage(units, work)]
 
     def _cycles(self) -> Dim:
         """Return the estimate, scaled to sizes that were not known when it was made."""
@@ -131,7 +133,7 @@ class Product(Panels):
         self.col_span = self._span(self._divided(unit, 1, across), self.n, self.blocks.cols)
         self.panel = shared
         if self.lhs is None and not shared:
-            self.panel = self.lhs_panels(shared=False)
+            self.panel = emitter.buffers[self.lhs_panels(shared=False)].name
             self.pack_lhs("0", emitter.size(self.m), self.panel)
         self._chunks()
         emitter.close()
