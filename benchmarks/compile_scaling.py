@@ -21,7 +21,7 @@ from graphc.passes import FULL
 import graphc as gx
 from benchmarks.tables import Table
 from graphc import dims, interpreter
-from graphc.compiler import generate, may_fail
+from graphc.blocks import generate, may_fail
 from graphc.ir import Graph
 from graphc.lower.ownership import materialize
 from graphc.lower.steps import lower_graph

@@ -161,7 +161,8 @@ class _Problem:
         image = _in_float64(topological(every))
         values = {n: points[n] for n in image if n in points}
         values |= {t.node: leaf_value(t.node) for t in targets if t.node not in points}
-        sizes = solve_sizes({n: v for n, v in values.items() if n.op.name == "placeholder"})
+        # Sizes may come from placeholders whose values nothing reads.
+        sizes = solve_sizes({n: v for n, v in (points | values).items() if n.op.name == "placeholder"})
         weights = [rng.uniform(0.5, 1.5, t.type.concrete(sizes)) for t in outputs]
         values |= {s.node: w for s, w in zip(seeds, weights, strict=True)}
         feeds = {image[n]: np.asarray(v, image[n].type.dtype) for n, v in values.items()}

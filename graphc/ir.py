@@ -331,7 +331,8 @@ def verify(graph: Graph, trusted: Collection[Node] = ()) -> None:
         seen.add(node)
         if node in trusted:
             continue
-        for body in node.subgraphs:
+        # Bodies of loops and branches; what was fused into a kernel consists of nodes verified before.
+        for body in node.payload if isinstance(node.payload, tuple) else ():
             verify(body, trusted)
         found = infer(node)
         if found != node.type:

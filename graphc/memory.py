@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.concatenation import place_parts
+from graphc.control.loop import Loop
 from graphc.dims import Dim
 from graphc.ir import Graph, Node
 from graphc.lower.contraction import ContractionRegion
@@ -197,6 +198,8 @@ def _share_dying_operands(graph: Graph, result: Assignment) -> None:
     # A part lives as long as the whole, and may be read while the whole takes no new values.
     kept |= {*result.parts, *(p.storage for p in result.parts.values())}
     for i, step in enumerate(result.order):
+        if step.node.op.name == "loop":
+            _carry_in_place(result, step, i, last, kept)
         if not isinstance(step.body, (Region, ContractionRegion)):
             continue
         used: set[Storage] = set()
@@ -209,6 +212,21 @@ def _share_dying_operands(graph: Graph, result: Assignment) -> None:
                 used.add(source)
                 result.home[target] = source
                 last[source] = max(last.get(target, i), i)
+
+
+def _carry_in_place(
+    result: Assignment, step: Step, at: int, last: dict[Storage, int], kept: set[Storage]
+) -> None:
+    """Let a loop carry values where their first ones lie, if nothing else reads these."""
+    loop = Loop.of(step.node)
+    sources = [result.resolve(storage_of(n)) for n in loop.inputs]
+    for k, init in enumerate(loop.inits):
+        source, target = result.resolve(storage_of(init)), Storage(step.node, k)
+        leaf = isinstance(source.node.op.lowering, Leaf)
+        free = not leaf and source not in kept and last.get(source) == at and sources.count(source) == 1
+        if free and target not in kept and target not in result.home:
+            result.home[target] = source
+            last[source] = max(last.get(target, at), at)
 
 
 def _dying(

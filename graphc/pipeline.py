@@ -12,12 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from graphc.errors import ArgumentError, GraphcError, PassError, Where, caller
 from graphc.ir import Graph, Node, verify
-from graphc.lower.rules import Alias, Item, Leaf
+from graphc.lower.rules import Alias, Control, Item, Leaf
 
 __all__ = ["Pass", "Pipeline", "Repeat", "Rewrite", "Stage", "decline", "kernel_count", "pass_name", "record"]
 
@@ -142,8 +142,14 @@ def decline(rule: str, where: Where, note: object) -> None:
 
 
 def kernel_count(graph: Graph) -> int:
-    """Return how many nodes would launch a kernel of their own (a fused node counts as one)."""
-    return sum(not isinstance(n.op.lowering, (Alias, Item, Leaf)) for n in graph.nodes)
+    """Return how many nodes would launch a kernel of their own, those of loops and branches included."""
+    return sum(_kernels_of(n) for n in graph.nodes)
+
+
+def _kernels_of(node: Node) -> int:
+    if isinstance(node.op.lowering, Control):
+        return sum(map(kernel_count, node.subgraphs))
+    return int(not isinstance(node.op.lowering, (Alias, Item, Leaf)))
 
 
 def pass_name(step: object) -> str:
@@ -241,7 +247,7 @@ class _Run:
         token = _log.set(log)
         start = time.perf_counter()
         try:
-            graph = step(before.graph)
+            graph = _everywhere(step, before.graph)
         except Exception as error:
             raise self._failure(name, error) from error
         finally:
@@ -271,6 +277,25 @@ class _Run:
         where = error.where if isinstance(error, GraphcError) else None
         what = error.what if isinstance(error, GraphcError) else f"{type(error).__name__}: {error}"
         return PassError(f"pass {name!r} failed after {ran}: {what}", **_details(error), where=where)
+
+
+def _everywhere(step: Pass, graph: Graph) -> Graph:
+    """Run a pass over a graph and then over the bodies of its loops and branches."""
+    found = step(graph)
+    if not isinstance(found, Graph):
+        return found
+    controls = [n for n in found.nodes if isinstance(n.op.lowering, Control)]
+    bodies = {n: tuple(_everywhere(step, body) for body in n.subgraphs) for n in controls}
+    changed = {n: new for n, new in bodies.items() if list(map(id, new)) != list(map(id, n.subgraphs))}
+    if not changed:
+        return found
+    image: dict[Node, Node] = {}
+    for node in found.nodes:
+        moved = node.with_inputs(tuple(image[i] for i in node.inputs))
+        image[node] = replace(moved, payload=changed[node]) if node in changed else moved
+    # What a pass comes to assume of sizes inside is checked where all sizes are.
+    checks = [c for graphs in changed.values() for g in graphs for c in g.checks]
+    return found.rewired({old: new for old, new in image.items() if old is not new}, dict.fromkeys(checks))
 
 
 def _details(error: Exception) -> dict[str, str | None]:

@@ -104,8 +104,18 @@ def _node_lines(node: Node, number: dict[Node, str], places: bool) -> Iterator[s
     attrs = str(node.attrs)
     call = f"{node.op.name}({', '.join(part for part in (operands, attrs) if part)})"
     yield f"  {number[node]}: {node.type} = {call}{_comment(node, places)}"
-    if isinstance(node.payload, Graph):
-        yield from (_INDENT + line for line in _graph_lines(node.payload, "where", places))
+    for title, graph in _titled(node):
+        yield from (_INDENT + line for line in _graph_lines(graph, title, places))
+
+
+def _titled(node: Node) -> Iterator[tuple[str, Graph]]:
+    """Return the sub-graphs of a node, each with what it is to the node."""
+    if not isinstance(node.payload, tuple):
+        yield from (("where", g) for g in node.subgraphs)
+    elif node.op.name == "loop":
+        yield from zip(("body", "condition"), node.subgraphs, strict=False)
+    else:
+        yield from ((f"branch {k}", g) for k, g in enumerate(node.subgraphs))
 
 
 def _comment(node: Node, places: bool) -> str:
@@ -241,15 +251,15 @@ def graph_to_dot(graph: Graph, *, places: bool = True) -> str:
 
 
 def _members(node: Node) -> Iterable[Node]:
-    """Return the node, or the nodes that were fused into it."""
-    return node.payload.nodes if isinstance(node.payload, Graph) else (node,)
+    """Return the node, or the nodes of its sub-graphs."""
+    return [n for g in node.subgraphs for n in g.nodes] or (node,)
 
 
 def _dot_label(node: Node) -> str:
     if node.op.name == "constant":
         return f"{_constant_text(node.payload)}\n{node.type}"
-    if isinstance(node.payload, Graph):
-        steps = (n for n in node.payload.nodes if not isinstance(n.op.lowering, Leaf))
+    if node.subgraphs:
+        steps = (n for g in node.subgraphs for n in g.nodes if not isinstance(n.op.lowering, Leaf))
         return "\n".join([node.op.name, *(n.op.name for n in steps), str(node.type)])
     attrs = f" {node.attrs}" if node.attrs else ""
     return f"{node.name if isinstance(node.op.lowering, Leaf) else node.op.name}{attrs}\n{node.type}"

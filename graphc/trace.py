@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from graphc.control.bodies import Scope
 from graphc.errors import ArgumentError, DTypeError, GraphError, ShapeError, caller
 from graphc.interpreter import flatten
 from graphc.ir import DimCheck, Graph, Node, topological
@@ -138,6 +139,13 @@ def _merged(updates: list[tuple[Node, Node]]) -> tuple[tuple[Node, Node], ...]:
 
 def _check_feeds(graph: Graph) -> None:
     for node in graph.nodes:
+        if isinstance(node.payload, Scope):
+            raise GraphError(
+                f"{node.name!r} is a value of the {node.payload.what} at {node.payload.where}",
+                expected="values of the program; return it from the loop or branch to use it outside",
+                given=f"{node.type} {node.name!r}",
+                where=node.where,
+            )
         if node.op.name == "placeholder" and node not in graph.inputs:
             raise GraphError(
                 f"placeholder {node.name!r} is needed but is not among the inputs",

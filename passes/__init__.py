@@ -15,9 +15,11 @@ from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .fuse import Fuse
 from .join_windows import JoinWindows
+from .merge_loops import MergeLoops
 from .merge_matmuls import MergeSiblingMatmuls
 from .own_results import OwnResults
 from .prune import Prune
+from .prune_bodies import PruneBodies
 from .simplify import Simplify
 from .stabilize import Stabilize
 from .store_transposes import StoreTransposes
@@ -36,9 +38,11 @@ __all__ = [
     "Fuse",
     "JoinWindows",
     "MergeEqual",
+    "MergeLoops",
     "MergeSiblingMatmuls",
     "OwnResults",
     "Prune",
+    "PruneBodies",
     "Simplify",
     "Stabilize",
     "StoreTransposes",
@@ -55,6 +59,8 @@ NONE: tuple[Step, ...] = (
 )
 
 FAST: tuple[Step, ...] = (
+    # While a loop and what its gradient makes of it still have the same nodes for bodies.
+    MergeLoops(),
     # First, so that the patterns of all later rules need one spelling only.
     Canonicalize(),
     # Before expansion, while softmax and sigmoid are still single nodes.
@@ -63,6 +69,7 @@ FAST: tuple[Step, ...] = (
     # Forward and backward pass expand the same softmax: merge before anything looks at uses.
     MergeEqual(),
     # Before fusing, so that dead readers do not force values out of kernels.
+    PruneBodies(),
     Prune(),
     # A copy made now is one more store of the kernel that has the value.
     OwnResults(),
@@ -70,11 +77,15 @@ FAST: tuple[Step, ...] = (
 )
 
 FULL: tuple[Step, ...] = (
+    # While a loop and what its gradient makes of it still have the same nodes for bodies.
+    MergeLoops(),
     # While softmax and its like are still single nodes: what users wrote, in its stable form.
     Repeat(
         (
             # First, so that the patterns of all later rules need one spelling only.
             Canonicalize(),
+            # Moves constants into bodies, and bodies of branches that are known out of them.
+            PruneBodies(),
             # Turns subgraphs into the constants that the algebra below looks for.
             FoldConstants(),
             # Before the algebra, which may take a formula apart.
@@ -99,6 +110,7 @@ FULL: tuple[Step, ...] = (
     # After all that merges products, which may leave one reader.
     StoreTransposes(),
     # Before fusing, so that dead readers do not force values out of kernels.
+    PruneBodies(),
     Prune(),
     # A copy made now is one more store of the kernel that has the value.
     OwnResults(),

@@ -129,7 +129,8 @@ def test_threads_wait_for_the_parts_that_they_read() -> None:
     x = gx.placeholder("x", (STEPS, 3, 4))
     program = gx.compile([x], ops.concat(_states(x)) @ gx.constant(_draw(4, 3)))
     (whole,) = {p.storage for p in program.assignment.parts.values()}
-    *steps, product = ([t for t in touched if t.key == whole] for touched in program._layout.touches)
+    layout = program._layout
+    *steps, product = ([t for t in layout.touches(i) if t.key == whole] for i in layout.launches)
     size = 3 * 4 * 4
     assert [(t.start, t.size) for touched in steps for t in touched if t.written] == [
         (k * size, size) for k in range(STEPS)

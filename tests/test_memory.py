@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import graphc as gx
-from graphc.compiler import materialize, may_fail
+from graphc.blocks import may_fail
 from graphc.ir import Graph
+from graphc.lower.ownership import materialize
 from graphc.lower.rules import Leaf
 from graphc.lower.steps import Storage, lower_graph, storage_of
 from graphc.memory import ALIGNMENT, Assignment, Block, assign, place

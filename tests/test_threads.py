@@ -17,7 +17,7 @@ import pytest
 from cutting import everything_cut
 
 import graphc as gx
-from graphc.runtime import schedule, team
+from graphc.runtime import schedule
 from graphc.runtime.schedule import Span, Task
 
 Array = np.ndarray[Any, Any]
@@ -103,8 +103,8 @@ def test_training_has_the_same_bits_for_any_number_of_threads() -> None:
 
 
 # --------------------------------------------------------------- when to share
-def _segments(program: gx.Program) -> list[Any]:
-    return list(program._plans.values())[-1].segments
+def _is_shared(program: gx.Program) -> bool:
+    return bool(list(program._plans.values())[-1].shared)
 
 
 def test_small_calls_stay_on_the_calling_thread() -> None:
@@ -114,9 +114,9 @@ def test_small_calls_stay_on_the_calling_thread() -> None:
     gx.set_num_threads(4)
     try:
         program(_matrix(3, 100))
-        assert all(isinstance(s, int) for s in _segments(program))
+        assert not _is_shared(program)
         program(_matrix(3000, 100))
-        assert any(isinstance(s, team.Job) for s in _segments(program))
+        assert _is_shared(program)
     finally:
         gx.set_num_threads(before)
 

@@ -50,7 +50,7 @@ def scan(
         ``fn(carry, x) -> (carry, y)``, on Tensors in the structures of `init` and of the slices.
         Tensors from outside may be used freely.
     init : array_like, or list, tuple or dict of these
-        First carried values.  Python numbers take the dtype that the body gives them.
+        First carried values.  Python numbers take the dtype of the other values and of `xs`.
     xs : array_like, structure of these, or None
         Arrays to take slices of along axis 0, all of the same length.
     length : int or dimension, optional
@@ -148,9 +148,8 @@ def run_scan(
         bodies.formal(TensorType(a.shape[1:], a.dtype), f"x{k}", a.node.where, scope)
         for k, a in enumerate(arrays)
     ]
-    traced = traced_carry(
-        scope, init, lambda carry: fn(carry, regroup([Tensor(s) for s in slices])), paired=True
-    )
+    x = regroup([Tensor(s) for s in slices])
+    traced = traced_carry(scope, init, lambda carry: fn(carry, x), arrays, paired=True)
     inputs = (number, *traced.formals, *slices)
     body = bodies.enclose([(inputs, (*traced.following, *(y.node for y in traced.ys)))], scope)
     bodies.refuse_strangers((*body.captures, *(i.node for i in traced.inits)), scope)

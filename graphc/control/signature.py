@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from graphc.control.bodies import Scope
 from graphc.control.structure import Rebuild, describe, flatten, leaves
 from graphc.errors import ArgumentError, DTypeError, GraphError, ShapeError, Where
 from graphc.ir import Node
-from graphc.tensor import Tensor
-from graphc.types import DType
+from graphc.tensor import Tensor, as_tensor
+from graphc.types import DType, is_float
 
 __all__ = ["Traced", "require_function", "same_structure", "traced_carry"]
 
@@ -54,32 +54,44 @@ class Traced:
     rebuild_ys: Rebuild
 
 
-def traced_carry(scope: Scope, init: Any, fn: Callable[[Any], Any], *, paired: bool) -> Traced:
+def traced_carry(
+    scope: Scope, init: Any, fn: Callable[[Any], Any], arrays: Sequence[Tensor] = (), *, paired: bool
+) -> Traced:
     """Trace a function of the carried structure; `paired` ones return (carry, y).
 
-    Python numbers in `init` have no dtype of their own: they take the one that the body gives them.
+    Python numbers in `init` have no dtype of their own: floats take that of the floating `arrays`
+    and other values of `init`, and all take the kind that the body gives them.
     """
-    inits, rebuild = flatten(init)
-    weak = [isinstance(v, (bool, int, float)) for v in leaves(init)[0]]
-    wanted: list[DType] = [t.dtype for t in inits]
-    # The second time around, numbers have the dtype that the first gave them; a third settles chains.
+    values, rebuild = leaves(init)
+    weak = [isinstance(v, (bool, int, float)) for v in values]
+    strong = [as_tensor(v) for v, w in zip(values, weak, strict=True) if not w]
+    floats = [t.dtype for t in (*arrays, *strong) if is_float(t.dtype)]
+    common = np.result_type(*floats) if floats else None
+    inits = [as_tensor(v, common if isinstance(v, float) else None) for v in values]
+    # The second time around, numbers have the kind that the first gave them; a third settles chains.
     for _ in range(3):
-        starts = [t if t.dtype == d else t.astype(d) for t, d in zip(inits, wanted, strict=True)]
         formals = tuple(
-            bodies.formal(t.type, t.name or f"carry{k}", t.node.where, scope) for k, t in enumerate(starts)
+            bodies.formal(t.type, t.name or f"carry{k}", t.node.where, scope) for k, t in enumerate(inits)
         )
         result = bodies.call(scope, fn, rebuild([Tensor(f) for f in formals]))
         carry, y = _pair(scope, result) if paired else (result, None)
         found, _ = flatten(carry)
         same_structure(scope, "the carried values", init, carry)
-        following = [t.dtype for t in found]
-        changed = [w and a != b for w, a, b in zip(weak, wanted, following, strict=True)]
-        if not any(changed):
+        triples = zip(inits, found, weak, strict=True)
+        wanted = [_settled(a.dtype, b.dtype, common) if w else a.dtype for a, b, w in triples]
+        if all(t.dtype == d for t, d in zip(inits, wanted, strict=True)):
             break
-        wanted = [b if c else a for a, b, c in zip(wanted, following, changed, strict=True)]
+        inits = [t if t.dtype == d else t.astype(d) for t, d in zip(inits, wanted, strict=True)]
     ys, rebuild_ys = flatten(y)
-    fitted = [_fitted(scope, k, old, new) for k, (old, new) in enumerate(zip(formals, found, strict=True))]
-    return Traced(starts, formals, fitted, rebuild, ys, rebuild_ys)
+    fitted = [_fitted(scope, old, new) for old, new in zip(formals, found, strict=True)]
+    return Traced(inits, formals, fitted, rebuild, ys, rebuild_ys)
+
+
+def _settled(old: DType, new: DType, common: DType | None) -> DType:
+    """Return the dtype of a carried number of which the body makes `new`."""
+    if is_float(new) and not is_float(old) and common is not None:
+        return common
+    return new
 
 
 def _pair(scope: Scope, result: Any) -> tuple[Any, Any]:
@@ -122,7 +134,7 @@ def _keys(structure: Any) -> Any:
     return None if structure is None else "value"
 
 
-def _fitted(scope: Scope, k: int, old: Node, new: Tensor) -> Node:
+def _fitted(scope: Scope, old: Node, new: Tensor) -> Node:
     """Return the next carried value in exactly the carried type."""
     fitted = fit(new, old.type)
     if fitted is not None:

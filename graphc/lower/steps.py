@@ -7,7 +7,7 @@ storage of what they view; everything else has its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphc.dims import Dim
 from graphc.errors import PassError
@@ -19,6 +19,7 @@ from graphc.lower.rules import (
     AxisReduce,
     Callback,
     Contract,
+    Control,
     Expand,
     Fused,
     Item,
@@ -54,7 +55,7 @@ class Part:
     offset: Dim
 
 
-Body = Region | ContractionRegion | Loop | Callback
+Body = Region | ContractionRegion | Loop | Callback | Control
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class Step:
     ----------
     node : Node
         The graph node that it computes.
-    body : Region, ContractionRegion, Loop or Callback
+    body : Region, ContractionRegion, Loop, Callback or Control
         How.
     reads : mapping of Node to Storage
         For each operand handle in the body, where its value lies.
@@ -117,6 +118,9 @@ def _lower(node: Node) -> Step:
         return Step(node, lower_contraction((node,), (node,), frame_of(node)), reads, writes, (node,))
     if isinstance(rule, (Loop, Callback)):
         return Step(node, rule, reads, writes, (node,))
+    if isinstance(rule, Control):
+        results = [replace(node, type=t) for t in node.type.items] if isinstance(node.type, TupleType) else []
+        return Step(node, rule, reads, {r: Storage(node, k) for k, r in enumerate(results)}, (node,))
     if isinstance(rule, Expand):
         raise PassError(
             f"{node.op.name} reached lowering unexpanded",

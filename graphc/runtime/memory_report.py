@@ -39,7 +39,7 @@ class MemoryReport:
     def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
         """Describe a layout, with byte counts at a plan's sizes."""
         assignment = layout.assignment
-        temporaries = [s for s in assignment.lifetimes if s not in layout.output_storages]
+        temporaries = [s for s in assignment.lifetimes if s not in layout.calls]
         return cls(
             [_described(s) for s in temporaries],
             [str(v.name) for v in assignment.in_place],

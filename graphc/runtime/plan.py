@@ -9,24 +9,33 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
+from graphc.control.loop import Loop
 from graphc.dims import Dim
-from graphc.memory import ALIGNMENT, Block, place
-from graphc.runtime import runner
+from graphc.errors import PassError
+from graphc.lower.steps import Storage, storage_of
+from graphc.memory import ALIGNMENT, Block, aligned, place
+from graphc.runtime import control_llvm, runner, team
 from graphc.runtime import schedule as scheduling
-from graphc.runtime.layout import Launch, Layout, Touch, Word
+from graphc.runtime.control_llvm import SLICE_WORDS
+from graphc.runtime.layout import STATUS, Launch, Layout, Room, Touch, Word
 from graphc.runtime.schedule import Span, Task, Unit
-from graphc.runtime.team import Job
 from graphc.types import DType
 
 Array = np.ndarray[Any, Any]
 # Bytes from which on memory is taken from the system page by page.
 LARGE = 1 << 18
+# Words of a loop's args block before its slices: see `control_llvm`.
+_LOOP_WORDS = 9
+# As many iterations as a loop without a bound may have.
+_ENDLESS = (1 << 63) - 1
+# How many iterations to expect of a loop whose number is known only when it runs.
+_GUESSED_ROUNDS = 16
 
 
 class Arena:
@@ -53,8 +62,10 @@ class Plan:
     ----------
     words : ctypes array
         Tables and args blocks.
-    segments : list
-        In order: the address of a step table, steps to be shared, or a `Launch` to call back.
+    table : int
+        Address of the step table for the calling thread alone.
+    shared : int
+        Address of the step table for the team; 0 if there is nothing to gain from it.
     call_slots : list of (int, int)
         Positions that hold the address of an input or an output, and its number: inputs come first.
     inner_slots : list of (int, int, int)
@@ -74,7 +85,8 @@ class Plan:
     sizes: Mapping[str, int]
     threads: int
     words: ctypes.Array[ctypes.c_int64]
-    segments: list[int | Job | Launch]
+    table: int
+    shared: int
     call_slots: list[tuple[int, int]]
     inner_slots: list[tuple[int, int, int]]
     outputs: list[tuple[tuple[int, ...], DType]]
@@ -82,7 +94,6 @@ class Plan:
     large: tuple[int, ...]
     arena_slots: list[tuple[int, int]]
     arena_size: int
-    offsets: Mapping[object, int]
     base: int = 0
 
     def rebase(self, base: int) -> None:
@@ -96,59 +107,81 @@ class Plan:
 def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -> Plan:
     """Lay out tables, args blocks and temporaries for the given sizes and number of threads."""
     writer = _Writer(layout, sizes, status, threads)
-    parts = [run if isinstance(run, Launch) else writer.run(run) for run in layout.runs]
-    words = (ctypes.c_int64 * max(len(writer.words), 1))(*writer.words)
+    tables = writer.tables(layout)
+    words = (ctypes.c_int64 * len(writer.words))(*writer.words)
     base = ctypes.addressof(words)
     for slot, position in writer.own_slots:
         words[slot] = base + 8 * position
-    results = range(len(layout.outputs))
-    extents = [
-        writer.evaluate(n.type.size) * n.type.dtype.itemsize for n in (*layout.inputs, *layout.outputs)
-    ]
+    graph = layout.block.graph
+    extents = [writer.evaluate(n.type.size) * n.type.dtype.itemsize for n in (*graph.inputs, *graph.outputs)]
     return Plan(
         dict(sizes),
         threads,
         words,
-        [part if isinstance(part, Launch) else _moved(part, base) for part in parts],
+        base + 8 * tables.table,
+        0 if tables.shared is None else base + 8 * tables.shared,
         writer.call_slots,
         writer.inner_slots,
-        [(n.type.concrete(sizes), n.type.dtype) for n in layout.outputs],
+        [(n.type.concrete(sizes), n.type.dtype) for n in graph.outputs],
         extents,
-        tuple(k for k in results if extents[len(layout.inputs) + k] >= LARGE),
+        tuple(k for k in range(len(graph.outputs)) if extents[len(graph.inputs) + k] >= LARGE),
         writer.arena_slots,
         writer.arena_size,
-        writer.offsets,
     )
 
 
-def _moved(part: int | Job, base: int) -> int | Job:
-    """Return the addresses of what lies at these positions of the words."""
-    if isinstance(part, int):
-        return base + 8 * part
-    return Job(base + 8 * part.table, base + 8 * part.units, base + 8 * part.tickets, part.total)
+_Entry = tuple[int, int]
+"""A step of a table: the address of a function, and the position of its args block."""
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What a layout runs: positions of the tables for one thread and for the team, and nanoseconds."""
+
+    table: int
+    shared: int | None
+    work: int
+
+
+@dataclass
+class _Place:
+    """Where a layout's memory lies: its bytes, offsets and ends within it, and where it begins."""
+
+    size: int
+    offsets: Mapping[object, int]
+    ends: Mapping[object, int]
+    base: int = 0
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """A word that a loop rewrites in every iteration: what it is at slice 0, and by how much it moves."""
+
+    slot: int
+    base: Word
+    stride: Dim
+    flip: bool
 
 
 class _Writer:
     """Writes tables and args blocks, noting which words calls must rewrite."""
 
     def __init__(self, layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -> None:
-        self.layout = layout
         self.sizes = sizes
         self.status = status
         self.threads = threads
         self.known: dict[Dim, int] = {}
-        blocks = [
-            Block(r.key, r.first, r.last, self.evaluate(r.size) * (threads if r.private else 1))
-            for r in layout.rooms
-        ]
-        self.offsets, self.arena_size = place(blocks)
-        self.ends = {b.key: self.offsets[b.key] + b.size for b in blocks}
+        self.places: dict[Layout, _Place] = {}
+        self.arena_size = self.place(layout)
+        self.settle(layout, 0)
         self.words: list[int] = []
         self.call_slots: list[tuple[int, int]] = []
         self.inner_slots: list[tuple[int, int, int]] = []
         self.arena_slots: list[tuple[int, int]] = []
         # Words that hold the address of another word: its position.
         self.own_slots: list[tuple[int, int]] = []
+        # For the body of each loop, the words that move with its iterations.
+        self.moving: dict[Layout, list[_Moving]] = {}
 
     def evaluate(self, d: Dim) -> int:
         """Return the value of a dimension; each is worked out once."""
@@ -158,18 +191,130 @@ class _Writer:
             self.known[d] = dims.evaluate(d, self.sizes)
         return self.known[d]
 
-    def run(self, launches: Sequence[int]) -> int | Job:
-        """Write a run of native steps; return the position of its table, or how to share it."""
-        blocks = [self.arguments(self.layout.words[i]) for i in launches]
-        addresses = [self.layout.launches[i].address for i in launches]
-        table = self.table(list(zip(addresses, blocks, strict=True)))
-        if self.threads == 1:
-            return table
-        tasks = [self.task(i, at) for i, at in zip(launches, blocks, strict=True)]
-        units = scheduling.schedule(tasks, self.threads)
-        return table if units is None else self.job(table, units)
+    # -- the arena
+    def place(self, layout: Layout) -> int:
+        """Place what a layout needs room for, nested blocks first; return how many bytes that takes."""
+        blocks = [Block(r.key, r.first, r.last, self.room(r)) for r in layout.rooms]
+        offsets, size = place(blocks)
+        self.places[layout] = _Place(size, offsets, {b.key: offsets[b.key] + b.size for b in blocks})
+        return size
 
-    def table(self, steps: Sequence[tuple[int, int]]) -> int:
+    def room(self, room: Room) -> int:
+        """Return the bytes of a room."""
+        if room.nested:
+            sizes = [aligned(self.place(n)) for n in room.nested]
+            return sum(sizes) if room.side_by_side else max(sizes)
+        return self.evaluate(room.size) * (self.threads if room.private else 1)
+
+    def settle(self, layout: Layout, base: int) -> None:
+        """Fix where in the arena a layout's memory begins, and that of the blocks nested in it."""
+        found = self.places[layout]
+        found.base = base
+        for room in layout.rooms:
+            start = base + found.offsets[room.key]
+            for nested in room.nested:
+                self.settle(nested, start)
+                start += aligned(self.places[nested].size) if room.side_by_side else 0
+
+    # -- tables
+    def tables(self, layout: Layout) -> _Tables:
+        """Write what a layout runs, as a table for one thread and as one for the team."""
+        steps: list[_Entry] = []
+        shared: list[_Entry] = []
+        waiting: list[Task] = []
+        work = 0
+        for launch in layout.launches:
+            alone, together, cost = self.launch(launch)
+            work += cost
+            steps.append(alone)
+            if self.threads == 1:
+                continue
+            if together is None and not launch.calls_back:
+                waiting.append(self.task(layout, launch, alone, cost))
+                continue
+            shared += [*self.jobs(waiting), together or alone]
+            waiting = []
+        shared += self.jobs(waiting)
+        table = self.table(steps)
+        # What is the same for the team as for one thread needs no table of its own.
+        return _Tables(table, None if shared == steps or self.threads == 1 else self.table(shared), work)
+
+    def launch(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
+        """Write the args block of a launch; return it, its form for the team if it has one, and its work."""
+        if launch.nested:
+            return self.loop(launch) if launch.cells else self.branch(launch)
+        block = [launch.layout.word(a) for a in launch.arguments]
+        args = self.arguments(block, moves=launch.sources is None)
+        return (launch.address, args), None, self.evaluate(launch.stage.work)
+
+    def loop(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
+        """Write a loop's tables and args blocks."""
+        layout, body = launch.layout, launch.nested[0]
+        node = launch.step.node if launch.step is not None else None
+        if node is None:
+            raise PassError("a loop has no node")
+        parts = Loop.of(node)
+        inner = [self.tables(n) for n in launch.nested]
+        most = _ENDLESS if parts.length is None else self.evaluate(parts.length)
+        given = Word("size", 0) if parts.count is None else layout.word(storage_of(parts.count))
+        number, flag = (layout.word(c) for c in launch.cells)
+        steps = layout.word(Storage(node, len(parts.carries) + len(parts.ys)))
+        # The words that move are the same in both forms.
+        moving = self.moving.pop(body, [])
+        forms = [[t.table for t in inner]]
+        if any(t.shared is not None for t in inner):
+            forms.append([t.table if t.shared is None else t.shared for t in inner])
+        entries: list[_Entry] = []
+        for form in forms:
+            condition = form[1] if len(form) > 1 else None
+            start = len(self.words)
+            self.words += [0] * (_LOOP_WORDS + SLICE_WORDS * len(moving))
+            self.put(start, Word("status", STATUS))
+            self.own_slots.append((start + 1, form[0]))
+            self.put(start + 2, Word("size", most))
+            self.put(start + 3, given)
+            if condition is not None:
+                self.own_slots.append((start + 4, condition))
+            self.put(start + 5, flag)
+            self.put(start + 6, number)
+            self.put(start + 7, steps)
+            self.put(start + 8, Word("size", len(moving)))
+            for k, move in enumerate(moving):
+                at = start + _LOOP_WORDS + SLICE_WORDS * k
+                self.own_slots.append((at, move.slot))
+                self.put(at + 1, move.base)
+                self.put(at + 2, Word("size", self.evaluate(move.stride)))
+                self.put(at + 3, Word("size", int(move.flip)))
+            entries.append((control_llvm.loop(), start))
+        rounds = most if parts.count is None and parts.condition is None else min(most, _GUESSED_ROUNDS)
+        return entries[0], entries[1] if len(entries) > 1 else None, rounds * sum(t.work for t in inner)
+
+    def branch(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
+        """Write a branch's tables and args blocks."""
+        if launch.step is None:
+            raise PassError("a branch has no node")
+        index = launch.layout.word(storage_of(launch.step.node.inputs[0]))
+        inner = [self.tables(n) for n in launch.nested]
+        forms = [[t.table for t in inner]]
+        if any(t.shared is not None for t in inner):
+            forms.append([t.table if t.shared is None else t.shared for t in inner])
+        entries: list[_Entry] = []
+        for form in forms:
+            start = len(self.words)
+            self.words += [0] * (3 + len(form))
+            self.put(start, Word("status", STATUS))
+            self.put(start + 1, index)
+            self.put(start + 2, Word("size", len(form)))
+            self.own_slots += [(start + 3 + k, table) for k, table in enumerate(form)]
+            entries.append((control_llvm.switch(), start))
+        return entries[0], entries[1] if len(entries) > 1 else None, max(t.work for t in inner)
+
+    def jobs(self, tasks: Sequence[Task]) -> list[_Entry]:
+        """Return tasks as one step for the team, or one by one if sharing them is not worth it."""
+        units = scheduling.schedule(tasks, self.threads) if tasks else None
+        return [(t.kernel, t.args) for t in tasks] if units is None else [self.job(units)]
+
+    def table(self, steps: Sequence[_Entry]) -> int:
         """Write a step table of kernels' addresses and positions of args blocks."""
         start = len(self.words)
         self.words += [len(steps), self.status]
@@ -178,7 +323,7 @@ class _Writer:
             self.words += [kernel, 0]
         return start
 
-    def job(self, table: int, units: Sequence[Unit]) -> Job:
+    def job(self, units: Sequence[Unit]) -> _Entry:
         """Write the units of a job; several tasks of one unit become a table of their own."""
         entries = []
         for unit in units:
@@ -194,51 +339,55 @@ class _Writer:
         tickets = len(self.words)
         for number, unit in enumerate(units):
             self.words += [number] * unit.blocks
-        return Job(table, start, tickets, len(self.words) - tickets)
+        total, at = len(self.words) - tickets, len(self.words)
+        self.words += [ctypes.addressof(team.CELL), 0, 0, self.status, total, self.threads]
+        self.own_slots += [(at + 1, start), (at + 2, tickets)]
+        return team.sharer(), at
 
-    def arguments(self, block: Sequence[Word]) -> int:
-        """Write an args block; return its position."""
+    # -- args blocks
+    def arguments(self, block: Sequence[Word], *, moves: bool) -> int:
+        """Write an args block; return its position.  Words of a step that runs once do not move."""
         start = len(self.words)
+        self.words += [0] * len(block)
         for slot, word in enumerate(block, start):
-            self.words.append(self.word(word, slot))
+            self.put(slot, word if moves else replace(word, slices=()))
         return start
 
-    def word(self, word: Word, slot: int) -> int:
-        """Return what a word holds, as far as it is known before the call."""
+    def put(self, slot: int, word: Word) -> None:
+        """Write what a word holds, as far as it is known before the call."""
+        if word.slices:
+            last = word.slices[-1]
+            move = _Moving(slot, replace(word, slices=word.slices[:-1]), last.stride, last.flip)
+            self.moving.setdefault(last.within, []).append(move)
+            return
         data: Any = word.data
         offset = self.evaluate(word.offset)
         if word.kind == "arena":
-            self.arena_slots.append((slot, self.offsets[data] + offset))
-            return 0
-        if word.kind == "call" and offset:
+            layout, key = data
+            found = self.places[layout]
+            self.arena_slots.append((slot, found.base + found.offsets[key] + offset))
+        elif word.kind == "call" and offset:
             self.inner_slots.append((slot, data, offset))
-            return 0
-        if word.kind == "call":
+        elif word.kind == "call":
             self.call_slots.append((slot, data))
-            return 0
-        if word.kind == "size":
-            return self.evaluate(data)
-        return self.status if word.kind == "status" else int(data) + offset
+        elif word.kind == "size":
+            self.words[slot] = self.evaluate(data)
+        else:
+            self.words[slot] = self.status if word.kind == "status" else int(data) + offset
 
-    def task(self, i: int, args: int) -> Task:
+    def task(self, layout: Layout, launch: Launch, entry: _Entry, work: int) -> Task:
         """Describe a launch for the scheduler."""
-        launch = self.layout.launches[i]
-        units, work = self.evaluate(launch.stage.units), self.evaluate(launch.stage.work)
-        return Task(launch.address, args, units, work, tuple(map(self.span, self.layout.touches[i])))
+        units = 1 if launch.nested else self.evaluate(launch.stage.units)
+        return Task(*entry, units, work, tuple(map(self.span, layout.touches(launch))))
 
     def span(self, touch: Touch) -> Span:
         """Return the memory that a launch touches, with its place in the arena."""
-        if not touch.in_arena:
+        if touch.layout is None:
             return Span(touch.key, 0, 1, touch.written)
-        start, end = self.offsets[touch.key], self.ends[touch.key]
+        found = self.places[touch.layout]
+        key: Any = touch.key
+        start, end = found.base + found.offsets[key], found.base + found.ends[key]
         if touch.size is not None:
             start += self.evaluate(touch.start)
             end = start + self.evaluate(touch.size)
         return Span("arena", start, end, touch.written)
-
-
-def view(plan: Plan, arena: Arena, key: object, shape: tuple[int, ...], dtype: DType) -> Array:
-    """Return a temporary as an array, for callbacks."""
-    start = arena.base - arena.memory.ctypes.data + plan.offsets[key]
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return arena.memory[start : start + size].view(dtype).reshape(shape)

@@ -7,31 +7,27 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc import interpreter
-from graphc.codegen.choice import Choice
-from graphc.codegen.emitter import Scratch
-from graphc.codegen.loops import KernelText
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import STATE_LOCK
-from graphc.lower.steps import Part, Step, Storage, storage_of
-from graphc.memory import Assignment
-from graphc.ops.op import resolve_attrs
+from graphc.lower.steps import Storage, storage_of
 from graphc.pipeline import Stage
 from graphc.runtime import buffers, runner, team
 from graphc.runtime import kernels as native
-from graphc.runtime import layout as layouts
 from graphc.runtime import plan as planning
-from graphc.runtime.kernel_source import KernelSource
-from graphc.runtime.layout import Launch, Layout
+from graphc.runtime.callbacks import RAISED, Callback, Outcome
+from graphc.runtime.kernel import Kernel
+from graphc.runtime.layout import Argument, Build, Layout
 from graphc.runtime.memory_report import MemoryReport
 from graphc.runtime.plan import Arena, Plan
-from graphc.runtime.team import Job
+
+if TYPE_CHECKING:
+    from graphc.blocks import Block, Piece
 
 Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
@@ -39,69 +35,6 @@ PLANS = 256
 # Bound once: looking them up takes longer than what they are asked.
 _ndarray, _empty = np.ndarray, np.empty
 _addressof, _window = buffers.addressof, buffers.window
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One kernel of a program, with everything that led to it.
-
-    Attributes
-    ----------
-    name : str
-        Made of the ops that run in it.
-    nodes : tuple of Node
-        These ops' nodes, with the user's lines.
-    results : tuple of Node
-        Those whose values it stores.
-    text : KernelText or None
-        Generated parameters and code; None where the step calls back into Python.
-    """
-
-    name: str
-    nodes: tuple[Node, ...]
-    results: tuple[Node, ...]
-    text: KernelText | None
-    compiled: KernelSource | None
-
-    @property
-    def source(self) -> str:
-        """Generated Python, headed by the operations that it performs and what its parameters are."""
-        lines = [f"# {n.op.name}: {n.type}  {n.where}" for n in self.nodes]
-        if self.text is None:
-            return "\n".join([*lines, "# calls the op's NumPy meaning in Python\n"])
-        lines += [f"# {name} = {_meaning(handle)}" for name, handle in self.text.pointers.items()]
-        lines += [f"# {name} = {size}" for name, size in self.text.sizes.items()]
-        lines += [f"# {line}" for line in self.choice.lines()] if self.choice is not None else []
-        return "\n".join([*lines, self.text.code])
-
-    @property
-    def choice(self) -> Choice[Any] | None:
-        """The schedules among which the kernel was chosen; None where there is only one."""
-        return None if self.text is None else self.text.choice
-
-    @property
-    def llvm(self) -> str:
-        """Optimized LLVM IR."""
-        return native.llvm(self.compiled) if self.compiled is not None else ""
-
-    @property
-    def asm(self) -> str:
-        """Assembly for this machine."""
-        return native.asm(self.compiled) if self.compiled is not None else ""
-
-    def __repr__(self) -> str:
-        return f"<Kernel {self.name}>"
-
-
-def _meaning(handle: object) -> str:
-    """Return what a pointer parameter points to."""
-    if isinstance(handle, Scratch):
-        return f"working memory: {handle.dtype}[{handle.count}]"
-    if isinstance(handle, tuple):
-        return f"result of {handle[1].op.name}: {handle[1].type}  {handle[1].where}"
-    if isinstance(handle, Node):
-        return f"{handle.name or handle.op.name}: {handle.type}  {handle.where}"
-    return str(handle)
 
 
 _programs: weakref.WeakSet[Program] = weakref.WeakSet()
@@ -119,8 +52,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
     )
-
-Bindings = Sequence[tuple[Step | None, Mapping[object, Storage | Part]]]
 
 
 class Program:
@@ -144,21 +75,22 @@ class Program:
     def __init__(
         self,
         name: str,
-        graph: Graph,
         stages: tuple[Stage, ...],
-        kernels: Sequence[Kernel],
-        bindings: Bindings,
-        assignment: Assignment,
+        block: Block,
         rebuild: Callable[[list[Any]], Any] | None,
     ) -> None:
+        graph = block.graph
         self.name = name
         self.graph = graph
         self.stages = stages
-        self.kernels = list(kernels)
-        self.assignment = assignment
+        self.kernels = list(block.kernels)
+        self.assignment = block.assignment
         self._rebuild = rebuild
         self._checks = _check_codes(self.kernels)
-        self._layout = self._lay_out(bindings)
+        self._outcome = Outcome()
+        # Native functions that call back live as long as the program.
+        self._callbacks: list[Callback] = []
+        self._layout = self._lay_out(block)
         self._arena = Arena()
         # Large outputs of the latest call, and the plan that they belong to.
         self._kept: dict[int, Array] = {}
@@ -172,24 +104,30 @@ class Program:
         self._results = len(graph.outputs)
         # Programs that touch variables exclude each other: an update is seen whole or not at all.
         self._lock = STATE_LOCK if graph.variables else threading.RLock()
-        self._calling_back = False
         _programs.add(self)
 
-    def _lay_out(self, bindings: Bindings) -> Layout:
+    def _lay_out(self, block: Block) -> Layout:
         sources = [k.compiled for k in self.kernels if k.compiled is not None]
-        loaded = iter(native.load_kernels(sources))
+        addresses = dict(zip(sources, (k.address for k in native.load_kernels(sources)), strict=True))
         codes = {node: code for code, node in self._checks.items()}
-        launches = []
-        for position, (kernel, (step, bound)) in enumerate(zip(self.kernels, bindings, strict=True)):
-            if kernel.text is None:
-                launches.append(Launch(step, 0, (), position=position))
-                continue
-            address = next(loaded).address
-            for number, stage in enumerate(kernel.text.stages):
-                arguments = layouts.arguments(kernel.text, bound, codes, number)
-                launches.append(Launch(step, address, arguments, stage, position))
-        outputs = tuple(self.assignment.resolve(storage_of(n)) for n in self.graph.outputs)
-        return Layout(tuple(launches), self.assignment, self.graph.inputs, self.graph.outputs, outputs)
+        names = block.graph.dim_names
+
+        def address(piece: Piece) -> tuple[int, tuple[Argument, ...]]:
+            kernel = piece.kernel
+            if kernel is not None and kernel.compiled is not None:
+                return addresses[kernel.compiled], ()
+            if piece.step is None:
+                raise GraphError("a step without a kernel")
+            callback = Callback(piece.step, names, self._outcome)
+            self._callbacks.append(callback)
+            return callback.address, callback.arguments
+
+        graph = block.graph
+        calls = {Storage(n): k for k, n in enumerate(graph.inputs)}
+        for k, node in enumerate(graph.outputs, len(calls)):
+            # An output that is given twice has one memory for each.
+            calls.setdefault(block.assignment.resolve(storage_of(node)), k)
+        return Layout(block, Build(address, codes), calls)
 
     # -- calling
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -241,7 +179,7 @@ class Program:
         return tuple(values[n] for n in self._names)
 
     def _execute(self, args: tuple[Any, ...], out: Any) -> list[Any]:
-        if self._calling_back:
+        if self._outcome.calling:
             raise GraphError(f"{self.name} is called by an operation that it calls itself", where=caller())
         addresses, shapes = [], []
         for a, dtype in zip(args, self._types, strict=True):
@@ -268,15 +206,15 @@ class Program:
             words[slot] = addresses[k]
         for slot, k, offset in plan.inner_slots:
             words[slot] = addresses[k] + offset
-        for segment in plan.segments:
-            if type(segment) is int:
-                self._run(segment)
-            elif isinstance(segment, Launch):
-                self._call_back(segment, plan, args, results)
-            elif isinstance(segment, Job) and not team.run(segment, self._status_at, plan.threads):
-                self._run(segment.table)
-            if self._status.value:
-                self._fail(args, plan)
+        if plan.shared and team.enter():
+            try:
+                self._run(plan.shared)
+            finally:
+                team.leave()
+        else:
+            self._run(plan.table)
+        if self._status.value:
+            self._fail(args, plan)
         return results
 
     def _convert(self, k: int, value: Any) -> Array:
@@ -349,61 +287,14 @@ class Program:
             raise FeedError(what, expected=expected, given=problem, where=caller())
         return given
 
-    # -- what is not native
-    def _call_back(
-        self, launch: Launch, plan: Plan, arrays: Sequence[Array], results: Sequence[Array]
-    ) -> None:
-        step = launch.step
-        if step is None:
-            return
-        node = step.node
-        operands = [
-            self._value(step.reads[i], plan, arrays, results, i.type.concrete(plan.sizes))
-            for i in node.inputs
-        ]
-        self._calling_back = True
-        try:
-            value = node.op.numpy(*(o.copy() for o in operands), **resolve_attrs(node.attrs, plan.sizes))
-        except Exception as error:
-            error.add_note(f"raised by the operation {node.op.name} at {node.where.describe()}")
-            raise
-        finally:
-            self._calling_back = False
-        target = self._value(step.writes[node], plan, arrays, results, node.type.concrete(plan.sizes))
-        found = np.asarray(value)
-        if found.shape != target.shape or found.dtype != target.dtype:
-            raise CheckError(
-                f"{node.op.name} returned another type than its rule promised",
-                expected=f"{target.dtype}{list(target.shape)}",
-                given=f"{found.dtype}{list(found.shape)}",
-                where=node.where,
-            )
-        target[...] = found
-
-    def _value(
-        self,
-        storage: Storage,
-        plan: Plan,
-        arrays: Sequence[Array],
-        results: Sequence[Array],
-        shape: tuple[int, ...],
-    ) -> Array:
-        lies = self.assignment.resolve(storage)
-        if lies.node in self.graph.inputs:
-            return arrays[self.graph.inputs.index(lies.node)].reshape(shape)
-        if lies in self._layout.output_storages:
-            return results[self._layout.output_storages.index(lies)].reshape(shape)
-        if lies.node.payload is not None and hasattr(lies.node.payload, "array"):
-            leaf: Array = lies.node.payload.array
-            return leaf.reshape(shape)
-        kind = storage.node.type
-        dtype = kind.items[storage.item].dtype if hasattr(kind, "items") else kind.dtype
-        return planning.view(plan, self._arena, lies, shape, dtype)
-
+    # -- failures
     def _fail(self, arrays: Sequence[Array], plan: Plan) -> None:
         """Raise the failed check, with the interpreter's words for what was wrong."""
-        node = self._checks[self._status.value]
-        self._status.value = 0
+        code, error = self._status.value, self._outcome.error
+        self._status.value, self._outcome.error = 0, None
+        if code == RAISED and error is not None:
+            raise error
+        node = self._checks[code]
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
         # No variable has changed yet, so interpreting what the check needs fails at the same element.
         interpreter.run_nodes(topological([_root(self.graph, node)]), fed, plan.sizes)
@@ -412,7 +303,7 @@ class Program:
     def _interrupted(self) -> None:
         if self._lock is not STATE_LOCK:
             self._lock = threading.RLock()
-            self._calling_back = False
+            self._outcome.calling, self._outcome.error = False, None
             self._status.value = 0
 
     # -- looking
@@ -439,9 +330,12 @@ class Program:
 
 
 def _root(graph: Graph, node: Node) -> Node:
-    """Return `node` if it stands in the graph, or the fused node that it became a part of."""
-    fused = (n for n in graph.nodes if isinstance(n.payload, Graph) and node in n.payload.nodes)
-    return next(fused, node)
+    """Return `node` if it stands in the graph, or the node whose sub-graph it is a part of."""
+    return next((n for n in graph.nodes if any(_contains(g, node) for g in n.subgraphs)), node)
+
+
+def _contains(graph: Graph, node: Node) -> bool:
+    return node in graph.nodes or any(_contains(g, node) for n in graph.nodes for g in n.subgraphs)
 
 
 def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:

@@ -16,11 +16,11 @@ from collections.abc import Callable
 
 from graphc.runtime.kernels import load_llvm
 
-__all__ = ["address", "run", "runner", "starter"]
+__all__ = ["RUN", "address", "run", "runner", "starter"]
 
 # Written in LLVM IR because it needs nothing that a Python front end could add. The status is read
 # atomically: another thread may set it at any moment.
-_LLVM = """
+RUN = """
 define i64 @run(ptr %table, i64 %block, i64 %blocks, i64 %worker) nounwind {
 entry:
   %count = load i64, ptr %table
@@ -73,7 +73,7 @@ def address() -> int:
     >>> address() == address()
     True
     """
-    return load_llvm("graphc_run", _LLVM, "run").address
+    return load_llvm("graphc_run", RUN, "run").address
 
 
 @functools.cache
@@ -91,7 +91,7 @@ def runner() -> Callable[[int, int, int, int], int]:
 @functools.cache
 def starter() -> Callable[[int], None]:
     """Return the native runner as a callable that executes a table whole, on the calling thread."""
-    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(load_llvm("graphc_start", _LLVM + _START, "start").address)
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(load_llvm("graphc_start", RUN + _START, "start").address)
 
 
 def run(table: int, block: int = 0, blocks: int = 1, worker: int = 0) -> int:

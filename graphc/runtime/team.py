@@ -13,13 +13,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from graphc.errors import ArgumentError, GraphcError, caller
 from graphc.runtime import team_llvm as native
 from graphc.runtime.kernels import load_llvm
 
-__all__ = ["MOST_THREADS", "Job", "Team", "get_num_threads", "run", "set_num_threads"]
+__all__ = ["CELL", "MOST_THREADS", "Team", "enter", "get_num_threads", "leave", "set_num_threads", "sharer"]
 
 MOST_THREADS = 256
 _PAGE = 4096
@@ -27,24 +26,8 @@ _PAGE = 4096
 _CPUS = 1024
 
 
-@dataclass(frozen=True)
-class Job:
-    """Steps that threads may share.
-
-    Attributes
-    ----------
-    table : int
-        Address of the steps as a table for one thread.
-    units, tickets : int
-        Addresses of the units that threads share, and of each ticket's unit.
-    total : int
-        Number of tickets.
-    """
-
-    table: int
-    units: int
-    tickets: int
-    total: int
+# Holds the address of the sync block of the process's team: what jobs read, as plans outlive teams.
+CELL = ctypes.c_int64(0)
 
 
 @functools.cache
@@ -58,8 +41,9 @@ def _address_of(symbol: str) -> int:
 
 
 @functools.cache
-def _run_job() -> Callable[[int, int, int, int, int, int], int]:
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)(_address_of("run_job"))
+def sharer() -> int:
+    """Return the address of the step by which the team computes a job."""
+    return _address_of("share")
 
 
 @functools.cache
@@ -104,7 +88,7 @@ class Team:
     def __init__(self, threads: int) -> None:
         # Never given back, not even as the interpreter ends: a thread that the system has set aside may
         # look at it at any later time.
-        self._sync = _memory(_PAGE)
+        self.sync = _memory(_PAGE)
         fixed = self._word(native.FIXED)
         fixed.value = ctypes.cast(_libc().syscall, ctypes.c_void_p).value or 0
         self._limit = self._word(native.FIXED + 8)
@@ -114,7 +98,7 @@ class Team:
         self.resize(threads)
 
     def _word(self, offset: int) -> ctypes.c_int64:
-        return ctypes.c_int64.from_address(self._sync + offset)
+        return ctypes.c_int64.from_address(self.sync + offset)
 
     def resize(self, threads: int) -> None:
         """Start or end threads.  No job may be running."""
@@ -126,7 +110,7 @@ class Team:
 
     def _hire(self, worker: int) -> None:
         place = ctypes.c_void_p(_memory(native.LINE))
-        (ctypes.c_int64 * 2).from_address(place.value or 0)[:] = [self._sync, worker]
+        (ctypes.c_int64 * 2).from_address(place.value or 0)[:] = [self.sync, worker]
         thread = ctypes.c_uint64()
         # Signals are for the threads that Python knows.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -150,13 +134,9 @@ class Team:
         leaving = self._workers[kept:]
         del self._workers[kept:]
         if leaving:
-            _wake()(self._sync)
+            _wake()(self.sync)
         for thread in leaving:
             _libc().pthread_join(thread, None)
-
-    def run(self, job: Job, status: int, threads: int) -> None:
-        """Compute all blocks of a job, on the calling thread and whoever helps; hold `lock` meanwhile."""
-        _run_job()(self._sync, job.units, job.tickets, status, job.total, threads)
 
 
 def _available() -> int:
@@ -231,34 +211,26 @@ def _the_team() -> Team:
     with _lock:
         if _team is None:
             _team = Team(count)
+            CELL.value = _team.sync
         return _team
 
 
-def run(job: Job, status: int, threads: int) -> bool:
-    """Compute a job with the process's team.
-
-    Parameters
-    ----------
-    job : Job
-        What to compute.
-    status : int
-        Address of the word that is not zero once a check has failed.
-    threads : int
-        For how many threads the job has working memory.
+def enter() -> bool:
+    """Take the process's team for one call, until `leave`.
 
     Returns
     -------
     bool
-        Whether it was done; False if the team is busy with a job of another Python thread.
+        False if it is busy with a call of another Python thread.
     """
     team = _team or _the_team()
-    if not team.lock.acquire(blocking=False):
-        return False
-    try:
-        team.run(job, status, threads)
-    finally:
-        team.lock.release()
-    return True
+    return team.lock.acquire(blocking=False)
+
+
+def leave() -> None:
+    """Give the team back."""
+    if _team is not None:
+        _team.lock.release()
 
 
 def _after_fork() -> None:

@@ -13,6 +13,10 @@ Sync block, in lines of 128 bytes so that no two words are fetched together::
     parking  futex word (int32) and number of sleepers (int32)
     fixed    address of syscall(), threads of the team
 
+A job is a step like any other, ``share``, whose args block holds the address of a word with the
+address of the sync block, then those of the units, of each ticket's unit and of the status word,
+the number of tickets, and that of the threads that may help.  Only the calling thread runs it.
+
 A thread takes a ticket by exchanging the whole state, so that what it has seen there holds for the
 job whose ticket it gets, even if it slept through others.  It reads a job's memory only while it
 holds one of its tickets: the job cannot end meanwhile.
@@ -145,6 +149,24 @@ entry:
   call void @work(ptr %sync, i64 0)
   call void @await(ptr %sync, i64 %total)
   ret i64 0
+}}
+
+define void @share(ptr %args, i64 %block, i64 %blocks, i64 %worker) nounwind {{
+entry:
+  %cell = load ptr, ptr %args
+  %sync = load ptr, ptr %cell
+  %units_at = getelementptr inbounds i64, ptr %args, i64 1
+  %units = load ptr, ptr %units_at
+  %map_at = getelementptr inbounds i64, ptr %args, i64 2
+  %map = load ptr, ptr %map_at
+  %status_at = getelementptr inbounds i64, ptr %args, i64 3
+  %status = load ptr, ptr %status_at
+  %total_at = getelementptr inbounds i64, ptr %args, i64 4
+  %total = load i64, ptr %total_at
+  %threads_at = getelementptr inbounds i64, ptr %args, i64 5
+  %threads = load i64, ptr %threads_at
+  %ignored = call i64 @run_job(ptr %sync, ptr %units, ptr %map, ptr %status, i64 %total, i64 %threads)
+  ret void
 }}
 
 define void @wake(ptr %sync) nounwind {{

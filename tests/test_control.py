@@ -1,0 +1,464 @@
+"""Loops and branches: compiled against interpreted; gradients against differences and unrolled loops."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from cutting import everything_cut
+
+import graphc as gx
+from graphc.errors import ArgumentError, ControlFlowError, DTypeError, GradientError, GraphError, ShapeError
+from graphc.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+rng = np.random.default_rng(0)
+F = "float64"
+OPTIMIZE = ("none", "fast", "full")
+
+
+def _agree(
+    inputs: list[Tensor], outputs: list[Tensor], *arrays: Any, optimize: tuple[str, ...] = ("full",)
+) -> None:
+    """Compiled on one thread and on three, at every level, a program returns what the interpreter does."""
+    given = [np.asarray(a) for a in arrays]
+    want = gx.evaluate(outputs, dict(zip(inputs, given, strict=True)))
+    for level in optimize:
+        program = gx.compile(inputs, outputs, optimize=level)
+        for threads in (1, 3):
+            with everything_cut(threads):
+                # Twice: nothing may be left over from the first call.
+                program(*given)
+                for a, b in zip(program(*given), want, strict=True):
+                    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11, strict=True)
+
+
+def _vector(name: str = "v") -> Tensor:
+    return gx.placeholder(name, ("n",), F)
+
+
+def _scalar(name: str = "s") -> Tensor:
+    return gx.placeholder(name, (), F)
+
+
+# ------------------------------------------------------------------------ scan
+class Recurrence:
+    """A small recurrent network over sequences of symbolic length and batch."""
+
+    def __init__(self) -> None:
+        self.w = gx.placeholder("w", (3, 3), F)
+        self.xs = gx.placeholder("xs", ("t", "b", 3), F)
+        self.h = gx.placeholder("h", ("b", 3), F)
+        self.inputs = [self.w, self.xs, self.h]
+
+    def step(self, h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = gx.tanh(h @ self.w + x)
+        return h, h * h
+
+    def arrays(self, t: int, b: int = 2) -> list[Array]:
+        return [rng.normal(size=s) for s in ((3, 3), (t, b, 3), (b, 3))]
+
+    def outputs(self, **options: Any) -> list[Tensor]:
+        h, ys = gx.scan(self.step, self.h, self.xs, **options)
+        loss = h.sum() + (ys * ys).sum()
+        return [loss, h, ys, *gx.grad(loss, self.inputs)]
+
+    def unrolled(self, t: int, reverse: bool) -> list[Tensor]:
+        h, ys = self.h, []
+        for k in reversed(range(t)) if reverse else range(t):
+            h, y = self.step(h, self.xs[k])
+            ys.append(y)
+        stacked = gx.stack(ys[::-1] if reverse else ys)
+        loss = h.sum() + (stacked * stacked).sum()
+        return [loss, h, stacked, *gx.grad(loss, self.inputs)]
+
+
+POLICIES: list[Any] = ["all", "none", 1, 3]
+
+
+@pytest.mark.parametrize(("residuals", "reverse"), list(itertools.product(POLICIES, (False, True))))
+def test_a_scan_is_the_unrolled_loop(residuals: Any, reverse: bool) -> None:
+    net = Recurrence()
+    outputs = net.outputs(residuals=residuals, reverse=reverse)
+    program = gx.compile(net.inputs, outputs)
+    for t in (1, 2, 7):
+        arrays = net.arrays(t)
+        want = gx.evaluate(net.unrolled(t, reverse), dict(zip(net.inputs, arrays, strict=True)))
+        for a, b in zip(program(*arrays), want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11, strict=True)
+
+
+@pytest.mark.parametrize("residuals", POLICIES)
+def test_a_scan_compiles_at_every_level_and_for_every_size(residuals: Any) -> None:
+    net = Recurrence()
+    outputs = net.outputs(residuals=residuals)
+    _agree(net.inputs, outputs, *net.arrays(5), optimize=OPTIMIZE)
+    for t, b in ((0, 2), (1, 1), (4, 0), (3, 1)):
+        _agree(net.inputs, outputs, *net.arrays(t, b))
+
+
+def test_gradients_of_scans_agree_with_finite_differences() -> None:
+    net = Recurrence()
+    feeds = dict(zip(net.inputs, net.arrays(4), strict=True))
+    for options in ({}, {"residuals": "none"}, {"residuals": 2}, {"reverse": True}):
+        h, ys = gx.scan(net.step, net.h, net.xs, **options)
+        gx.check_gradients([h, ys], net.inputs, feeds)
+
+
+def test_gradients_of_gradients() -> None:
+    net = Recurrence()
+    h, _ = gx.scan(net.step, net.h, net.xs)
+    first = gx.grad((h * h).sum(), net.w)
+    feeds = dict(zip(net.inputs, net.arrays(3), strict=True))
+    gx.check_gradients(first, net.inputs, feeds)
+    second = gx.grad((first * first).sum(), net.inputs)
+    _agree(net.inputs, [first, *second], *net.arrays(3))
+
+
+def test_structures_of_any_kind_are_carried() -> None:
+    v = _vector()
+
+    def body(carry: Any, x: Any) -> Any:
+        low, (high, count) = carry["low"], carry["rest"]
+        return {"low": gx.minimum(low, x["a"]), "rest": (gx.maximum(high, x["b"]), count + 1)}, [
+            x["a"] - low,
+            None,
+        ]
+
+    init = {"low": np.inf, "rest": (-np.inf, 0)}
+    carry, (differences, nothing) = gx.scan(body, init, {"a": v, "b": v * 2})
+    assert nothing is None
+    high, count = carry["rest"]
+    _agree([v], [carry["low"], high, count, differences], [1.0, -2.0, 5.0])
+
+
+def test_numbers_take_the_dtype_of_the_body() -> None:
+    x = gx.placeholder("x", ("n",), "float32")
+    total, _ = gx.scan(lambda c, v: (c + v, None), 0, x)
+    assert total.dtype == np.float32
+    count = gx.fori_loop(0, 3, lambda i, c: c + i, 0)
+    assert count.dtype == np.int64
+
+
+def test_a_scan_without_arrays_needs_a_length() -> None:
+    n = gx.placeholder("v", ("n",), F).shape[0]
+    powers = gx.scan(lambda c, _: (c * 2, c), 1, None, length=n)[1]
+    v = _vector()
+    _agree([v], [powers, v], np.zeros(5))
+    with pytest.raises(ArgumentError, match="number of iterations is unknown"):
+        gx.scan(lambda c, _: (c, None), 0.0)
+
+
+def test_map_and_associative_scan() -> None:
+    v = _vector()
+    m = gx.placeholder("m", ("n", 2), F)
+    outputs = [
+        gx.map(lambda x: gx.sin(x) * x, v),
+        *gx.map(lambda p: (p[0].sum(), p[1] * 2), (m, v)),
+        gx.associative_scan(gx.add, v),
+        gx.associative_scan(gx.maximum, m, reverse=True),
+        gx.associative_scan(lambda a, b: a * b, m, axis=1),
+    ]
+    for n in (0, 1, 2, 7, 8):
+        _agree([v, m], outputs, rng.normal(size=n), rng.normal(size=(n, 2)))
+    fixed = gx.constant(rng.normal(size=(6, 2)))
+    np.testing.assert_allclose(
+        gx.evaluate(gx.associative_scan(gx.add, fixed)), np.cumsum(gx.evaluate(fixed), axis=0)
+    )
+    gx.check_gradients(gx.associative_scan(gx.multiply, v), [v], {v: rng.normal(size=5)})
+
+
+# ------------------------------------------------------------- while, fori_loop
+def test_a_while_loop_runs_until_its_condition_fails() -> None:
+    v = _vector()
+    steps, last = gx.while_loop(lambda s: s[1] < v.sum(), lambda s: (s[0] + 1, s[1] * 2), (0, 1.0))
+    _agree([v], [steps, last], np.arange(50.0), optimize=OPTIMIZE)
+    # Not a single time.
+    _agree([v], [steps, last], np.zeros(3))
+
+
+def test_gradients_of_while_loops_need_a_bound() -> None:
+    s = _scalar()
+
+    def run(max_steps: int | None) -> Tensor:
+        x, _ = gx.while_loop(
+            lambda c: c[1] < 5, lambda c: (gx.sin(c[0]) * s, c[1] + 1), (s * 2, 0), max_steps
+        )
+        return x
+
+    for most in (3, 5, 9):
+        x = run(most)
+        gx.check_gradients(x, [s], {s: np.asarray(1.3)})
+        _agree([s], [x, gx.grad(x, s)], 1.3)
+    with pytest.raises(GradientError, match=r"while_loop: a reverse-mode gradient needs a bound"):
+        gx.grad(run(None), s)
+
+
+def test_fori_loops_take_bounds_of_every_kind() -> None:
+    s = _scalar()
+    k = gx.placeholder("k", (), "int64")
+    v = _vector()
+
+    def body(i: Tensor, c: Tensor) -> Tensor:
+        return c * s + i.astype(F)
+
+    n = v.shape[0]
+    loops = [
+        gx.fori_loop(1, 4, body, 1.0),
+        gx.fori_loop(4, 1, body, 1.0),
+        gx.fori_loop(0, n, body, 1.0),
+        gx.fori_loop(k, 5, body, 1.0),
+        gx.fori_loop(2, k, body, s, max_steps=3),
+    ]
+    bounded = [loops[0], loops[2], loops[4]]
+    outputs = [*loops, *(gx.grad(x, s) for x in bounded)]
+    for number in (-1, 0, 3, 4, 9):
+        _agree([s, k, v], outputs, 1.1, number, np.zeros(4))
+    gx.check_gradients(bounded, [s], {s: np.asarray(0.7), k: np.asarray(4), v: np.zeros(3)})
+
+
+# -------------------------------------------------------------------- branches
+def test_only_the_branch_taken_runs() -> None:
+    s = _scalar()
+    ran: list[float] = []
+
+    def spy(x: Array) -> Array:
+        ran.append(float(x))
+        return x
+
+    op = gx.custom_op("spy", lambda t: t, spy, lambda g, out, x: [g])
+    program = gx.compile(s, gx.cond(s > 0, lambda: op(s * 2), lambda: -s))
+    assert program(-3.0) == 3.0
+    assert ran == []
+    assert program(4.0) == 8.0
+    assert ran == [8.0]
+
+
+def test_branches_and_their_gradients() -> None:
+    s, v = _scalar(), _vector()
+    k = gx.placeholder("k", (), "int64")
+    branches = [lambda a, b: (a * b, a.sum()), lambda a, b: (gx.sin(a), b), lambda a, b: (a, gx.max(a) * s)]
+    left, right = gx.switch(k, branches, v, s)
+    chosen = gx.cond(s > 1, lambda: gx.exp(v).sum(), lambda: (v * s).sum())
+    loss = left.sum() * right + chosen
+    outputs = [left, right, chosen, *gx.grad(loss, [s, v])]
+    for number, value in itertools.product((-5, 0, 1, 2, 7), (0.3, 1.4)):
+        _agree([s, k, v], outputs, value, number, np.array([0.1, -2.0, 0.7]))
+        feeds = {s: np.asarray(value), k: np.asarray(number), v: np.array([0.1, -2.0, 0.7])}
+        gx.check_gradients(loss, [s, v], feeds)
+
+
+def test_a_branch_of_a_constant_index_costs_nothing() -> None:
+    s = _scalar()
+    program = gx.compile(s, gx.switch(1, [lambda: s, lambda: s * 3], *()))
+    assert len(program.kernels) == 1
+    assert program(2.0) == 6.0
+
+
+# --------------------------------------------------------------------- nesting
+def test_loops_and_branches_nest() -> None:
+    m, v = gx.placeholder("m", ("n", 3), F), gx.placeholder("v", (3,), F)
+
+    def inner(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return gx.sin(c * x + m.sum()), c * 2
+
+    def outer(c: Tensor, row: Tensor) -> tuple[Any, Any]:
+        def loop() -> Tensor:
+            return gx.scan(inner, c, row)[0]
+
+        c = gx.cond(c.sum() > 0, loop, lambda: c * row + 1)
+        d, ys = gx.scan(inner, c, row)
+        return d, (ys, gx.fori_loop(0, 2, lambda i, e: e * c.sum(), 1.0))
+
+    c, (ys, powers) = gx.scan(outer, v, m)
+    loss = (c * c).sum() + ys.sum() + powers.sum()
+    gradients = gx.grad(loss, [m, v])
+    feeds = [rng.normal(size=(4, 3)), rng.normal(size=3)]
+    _agree([m, v], [c, ys, powers, *gradients], *feeds, optimize=OPTIMIZE)
+    gx.check_gradients(loss, [m, v], {m: feeds[0], v: feeds[1]})
+
+
+def test_swapped_and_unchanged_values_are_carried() -> None:
+    s = _scalar()
+    swapped = gx.fori_loop(0, 5, lambda i, c: (c[1], c[0], c[2], c[0]), (s * 1, s * 2, s * 3, s * 4))
+    _agree([s], list(swapped), 3.0, optimize=OPTIMIZE)
+
+
+def test_users_own_operations_run_in_loops() -> None:
+    m = gx.placeholder("m", ("n", 3), F)
+    total = gx.custom_op("total", lambda t: ((), t.dtype), lambda x: x.sum(), lambda g, out, x: [g + 0 * x])
+    c, ys = gx.scan(lambda c, r: (c + total(r), total(r) * 2), 0.0, m)
+    _agree([m], [c, ys, gx.grad(c, m)], rng.normal(size=(4, 3)))
+
+
+def test_an_exception_in_a_loop_ends_it() -> None:
+    v = _vector()
+
+    def picky(x: Array) -> Array:
+        if x < 0:
+            raise ValueError("no roots of negative numbers")
+        return np.sqrt(x)
+
+    op = gx.custom_op("root", lambda t: t, picky)
+    program = gx.compile(v, gx.scan(lambda c, x: (c + op(x), None), 0.0, v)[0])
+    assert program(np.array([4.0, 9.0])) == 5.0
+    with pytest.raises(ValueError, match="negative"):
+        program(np.array([4.0, -9.0]))
+    assert program(np.array([4.0, 9.0])) == 5.0
+
+
+def test_a_failed_check_in_a_loop_names_the_operation_and_changes_nothing() -> None:
+    v = _vector()
+    at = gx.placeholder("at", ("m",), "int64")
+    calls = gx.variable(0.0, name="calls")
+    total, _ = gx.scan(lambda c, i: (c + gx.take(v, i), None), 0.0, at)
+    program = gx.compile([v, at], total, updates={calls: calls + total})
+    assert program(np.arange(4.0), np.array([1, 3])) == 4.0
+    with pytest.raises(gx.errors.IndexRangeError, match="given 9"):
+        program(np.arange(4.0), np.array([1, 9]))
+    assert calls.value == 4.0
+
+
+def test_variables_are_read_once_and_updated_by_what_a_loop_carries() -> None:
+    w = gx.variable(np.ones(3), name="w")
+    v = _vector()
+    last, _ = gx.scan(lambda c, x: (c + w * x, None), w, v)
+    step = gx.compile(v, last, updates={w: last})
+    np.testing.assert_array_equal(step(np.array([1.0, 2.0])), [4.0, 4.0, 4.0])
+    np.testing.assert_array_equal(w.value, [4.0, 4.0, 4.0])
+    np.testing.assert_array_equal(step(np.array([1.0])), [8.0, 8.0, 8.0])
+
+
+# ---------------------------------------------------------------- what it costs
+def test_the_number_of_kernels_does_not_depend_on_the_length() -> None:
+    def kernels(length: int) -> int:
+        xs, w = gx.placeholder("xs", (length, 4, 3), F), gx.variable(np.eye(3), name="w")
+        h, _ = gx.scan(lambda h, x: (gx.tanh(h @ w + x), None), np.zeros((4, 3)), xs)
+        return len(gx.compile(xs, gx.grad(h.sum(), w)).kernels)
+
+    assert kernels(3) == kernels(300)
+
+
+def test_a_loop_and_its_gradient_run_the_forward_iterations_once() -> None:
+    net = Recurrence()
+    h, _ = gx.scan(net.step, net.h, net.xs)
+    both = gx.compile(net.inputs, [h, gx.grad(h.sum(), net.w)])
+    loops = [n for n in both.graph.nodes if n.op.name == "loop"]
+    assert len(loops) == 2
+
+
+def test_what_nothing_reads_is_not_carried() -> None:
+    v = _vector()
+    (used, _, _), (_, _) = gx.scan(
+        lambda c, x: ((c[0] + x, c[1] * x, c[2] + c[1]), (c[1], x)), (0.0, 1.0, 2.0), v
+    )
+    program = gx.compile(v, used)
+    (loop,) = (n for n in program.graph.nodes if n.op.name == "loop")
+    assert loop.attrs["carries"] == 1
+    assert len(loop.attrs["flip"]) == 1
+
+
+# ------------------------------------------------------------------- bad input
+def _error_cases() -> dict[str, tuple[Callable[[], object], type[Exception], str]]:
+    v, s = _vector(), _scalar()
+    leaked: list[Tensor] = []
+
+    def leak(c: Tensor, x: Tensor) -> tuple[Tensor, None]:
+        leaked.append(c * x)
+        return c, None
+
+    def use_leaked() -> object:
+        gx.scan(leak, 0.0, v)
+        return gx.scan(lambda c, x: (c + leaked[0], None), 0.0, v)
+
+    state = gx.variable(0.0, name="state")
+    return {
+        "shape": (
+            lambda: gx.scan(lambda c, x: (gx.stack([c, c]), None), np.zeros(2), v),
+            ShapeError,
+            "carried value 'carry0' changes its shape",
+        ),
+        "dtype": (
+            lambda: gx.scan(lambda c, x: (c.astype("float32"), None), np.zeros(2), v),
+            DTypeError,
+            "carried value 'carry0' changes its dtype",
+        ),
+        "structure": (
+            lambda: gx.scan(lambda c, x: ((c, c), None), 0.0, v),
+            GraphError,
+            "the carried values change their structure",
+        ),
+        "no pair": (lambda: gx.scan(lambda c, x: c, 0.0, v), ArgumentError, "did not return a pair"),
+        "lengths": (
+            lambda: gx.scan(lambda c, x: (c, None), 0.0, (np.zeros(2), np.zeros(3))),
+            ShapeError,
+            "differ in length",
+        ),
+        "scalar": (lambda: gx.map(lambda x: x, s), ShapeError, "a scalar has no slices"),
+        "residuals": (
+            lambda: gx.scan(lambda c, x: (c, None), 0.0, v, residuals=0),
+            ArgumentError,
+            "bad residuals",
+        ),
+        "condition": (
+            lambda: gx.while_loop(lambda c: c, lambda c: c + 1, 0.0),
+            ControlFlowError,
+            "while_loop: the condition is no boolean scalar",
+        ),
+        "vector condition": (
+            lambda: gx.cond(v > 0, lambda: s, lambda: s),
+            ControlFlowError,
+            "cond: the condition",
+        ),
+        "branch types": (
+            lambda: gx.cond(s > 0, lambda: v, lambda: s),
+            ShapeError,
+            "the branches return different types as result 0",
+        ),
+        "branch structures": (
+            lambda: gx.cond(s > 0, lambda: (s, s), lambda: s),
+            GraphError,
+            "the branches do not agree",
+        ),
+        "no branch": (lambda: gx.switch(0, []), ArgumentError, "there is no branch"),
+        "index": (lambda: gx.switch(s, [lambda: s]), ControlFlowError, "the index is no integer scalar"),
+        "bound": (lambda: gx.fori_loop(0, s, lambda i, c: c, 0.0), DTypeError, "upper is no integer"),
+        "vector bound": (
+            lambda: gx.fori_loop(0, np.arange(3), lambda i, c: c, 0.0),
+            ControlFlowError,
+            "upper is no scalar",
+        ),
+        "function": (lambda: gx.scan(3, 0.0, v), ArgumentError, "fn is no function"),
+        "leak": (use_leaked, GraphError, "is a value of the scan at"),
+        "update": (
+            lambda: gx.scan(lambda c, x: (gx.with_update(c, state, x), None), 0.0, v),
+            GraphError,
+            "the body updates variable 'state'",
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", _error_cases())
+def test_bad_loops_are_refused_when_they_are_built(case: str) -> None:
+    build, error, match = _error_cases()[case]
+    with pytest.raises(error, match=match) as caught:
+        build()
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert "test_control.py" in lines[2]
+
+
+def test_a_value_of_a_body_cannot_be_compiled_outside() -> None:
+    v = _vector()
+    leaked: list[Tensor] = []
+
+    def body(c: Tensor, x: Tensor) -> tuple[Tensor, None]:
+        leaked.append(c)
+        return c + x, None
+
+    gx.scan(body, 0.0, v)
+    with pytest.raises(GraphError, match="value of the scan"):
+        gx.compile(v, leaked[0] * 2)
