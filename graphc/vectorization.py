@@ -19,21 +19,26 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graphc.control import bodies
+from graphc.control.bodies import Scope
+from graphc.control.scans import run_scan
+from graphc.control.structure import describe, flatten, leaves
 from graphc.dims import Dim
-from graphc.errors import ArgumentError, GraphError, ShapeError, UnsupportedError, caller
-from graphc.interpreter import flatten
-from graphc.ir import DimCheck, Node
+from graphc.errors import ArgumentError, GraphError, ShapeError, Where, caller
+from graphc.ir import DimCheck, Graph, Node
 from graphc.leaves import placeholder
-from graphc.lower.rules import Expand, Item
-from graphc.ops import moveaxis, reshape
+from graphc.lower.rules import Control, Expand, Item
+from graphc.ops import arange, moveaxis, reshape
 from graphc.ops.axes import is_int, normalize_axis
 from graphc.ops.batching import stacked
 from graphc.ops.op import expand, inherit_place
-from graphc.tensor import Tensor, as_tensor
+from graphc.tensor import Tensor
 
 __all__ = ["vectorize"]
 
 Image = Tensor | tuple[Tensor, ...]
+# What the loops are called by which an op without a rule runs.
+ONE_BY_ONE = "vectorize"
 
 
 def vectorize(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
@@ -70,6 +75,12 @@ def vectorize(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Ca
     GraphError
         When called: if a variable's update would differ from row to row.
 
+    Notes
+    -----
+    An op that has no rule for many rows, such as a `custom_op`, runs row by row in a loop, and
+    ``program.stages[0].declined`` says so.  Where rows decide a `cond` or `switch` differently,
+    all of its branches run; a loop runs as long as any row needs.
+
     Examples
     --------
     >>> import graphc as gx
@@ -89,18 +100,19 @@ def vectorize(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Ca
 
     @functools.wraps(fn)
     def apply(*args: Any) -> Any:
-        given = tuple(_tensors(a) for a in args)
-        flat, rebuild = flatten(given)
+        where = caller()
+        flat, rebuild = flatten(args)
         axes = [
             None if a is None else normalize_axis(a, t.ndim, "vectorize")
-            for t, a in zip(flat, _spread(in_axes, given, "in_axes"), strict=True)
+            for t, a in zip(flat, _spread(in_axes, args, "in_axes"), strict=True)
         ]
         rows = Rows(_common_size(flat, axes))
         entered = [
             t if a is None else rows.enter(t, a, t.name or f"argument_{k}")
             for k, (t, a) in enumerate(zip(flat, axes, strict=True))
         ]
-        traced = fn(*rebuild(entered))
+        scope = Scope("vectorize", where, rows.number(where))
+        traced = bodies.call(scope, fn, *rebuild(entered))
         results, restore = flatten(traced)
         rows.follow([t.node for t in results])
         places = _spread(out_axes, traced, "out_axes")
@@ -110,21 +122,10 @@ def vectorize(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Ca
 
 
 # ------------------------------------------------------------- arguments and axes
-def _tensors(structure: Any) -> Any:
-    """Return nested lists, tuples and dicts with every leaf as a Tensor."""
-    if isinstance(structure, Mapping):
-        return {k: _tensors(v) for k, v in structure.items()}
-    if isinstance(structure, (list, tuple)):
-        found = [_tensors(v) for v in structure]
-        return found if isinstance(structure, list) else tuple(found)
-    return as_tensor(structure)
-
-
 def _spread(axes: Any, structure: Any, role: str) -> list[int | None]:
     """Return the axis of every leaf of `structure`: one given for a part counts for all of it."""
     if axes is None or is_int(axes):
-        count = len(flatten(structure)[0])
-        return [axes] * count
+        return [axes] * len(leaves(structure)[0])
     if isinstance(axes, Mapping) and isinstance(structure, Mapping) and set(axes) == set(structure):
         return [a for k, v in structure.items() for a in _spread(axes[k], v, role)]
     both = isinstance(axes, (list, tuple)) and isinstance(structure, (list, tuple))
@@ -132,22 +133,13 @@ def _spread(axes: Any, structure: Any, role: str) -> list[int | None]:
         return [a for given, v in zip(axes, structure, strict=True) for a in _spread(given, v, role)]
     raise ArgumentError(
         f"vectorize: {role} does not have the structure of the {_OWNERS[role]}",
-        expected=f"an int, None, or one of these for each part of {_outline(structure)}",
+        expected=f"an int, None, or one of these for each part of {describe(structure)}",
         given=repr(axes),
         where=caller(),
     )
 
 
 _OWNERS = {"in_axes": "arguments", "out_axes": "results"}
-
-
-def _outline(structure: Any) -> str:
-    if isinstance(structure, Mapping):
-        return "{" + ", ".join(f"{k!r}: {_outline(v)}" for k, v in structure.items()) + "}"
-    if isinstance(structure, (list, tuple)):
-        left, right = "[]" if isinstance(structure, list) else "()"
-        return left + ", ".join(map(_outline, structure)) + right
-    return str(structure.type)
 
 
 def _common_size(tensors: Sequence[Tensor], axes: Sequence[int | None]) -> Dim:
@@ -202,6 +194,12 @@ class Rows:
         row = placeholder(name, shape, t.dtype)
         self.images[row.node] = self._counted(moveaxis(t, axis, 0))
         return row
+
+    def number(self, where: Where) -> Tensor:
+        """Return what stands for the number of the row; random draws of a row depend on it."""
+        row = bodies.counter(where)
+        self.images[row] = arange(self.size)
+        return Tensor(row)
 
     def _counted(self, t: Tensor) -> Tensor:
         """Return rows whose number is named `size`, to be verified where it is another name."""
@@ -278,17 +276,29 @@ class Rows:
         if not any(batched):
             return Tensor(node.with_inputs(tuple(t.node for t in inputs)))
         if node.op.batch is None:
-            raise UnsupportedError(
-                f"vectorize: {node.op.name} has no rule for many rows",
-                expected="an op with Op.batch, or one that expands into such ops",
-                given=f"{node.op.name}({', '.join(str(i.type) for i in node.inputs)})",
-                where=node.where,
-            )
+            return self._one_by_one(node, batched, inputs)
         token = _rows.set(self)
         try:
             return node.op.batch(self.size, batched, node, *inputs)
         finally:
             _rows.reset(token)
+
+    def _one_by_one(self, node: Node, batched: Sequence[bool], inputs: Sequence[Tensor]) -> Tensor:
+        """Apply an op that has no rule to one row after the other."""
+        own = [k for k, b in enumerate(batched) if b]
+
+        def single(slices: list[Tensor]) -> Tensor:
+            operands = [t.node for t in inputs]
+            for k, t in zip(own, slices, strict=True):
+                operands[k] = t.node
+            return Tensor(node.with_inputs(tuple(operands)))
+
+        arrays = ([inputs[k] for k in own], list)
+        _, found = run_scan(
+            ONE_BY_ONE, lambda _, x: (None, single(x)), None, arrays, self.size, False, False, node.where
+        )
+        image: Tensor = found
+        return image
 
     def _item(self, node: Node) -> Tensor:
         results = self.images[node.inputs[0]]
@@ -307,3 +317,13 @@ def current_rows() -> Rows:
     if rows is None:
         raise GraphError("a batching rule was called outside of vectorize", where=caller())
     return rows
+
+
+def one_by_one(graph: Graph) -> Iterable[tuple[Where, str]]:
+    """Yield the line and the name of every op that runs row by row, for want of a rule."""
+    for node in graph.nodes:
+        inner = node.payload if isinstance(node.op.lowering, Control) else ()
+        if inner and node.attrs["what"] == ONE_BY_ONE:
+            yield node.where, ", ".join(n.op.name for n in inner[0].outputs)
+        for body in inner:
+            yield from one_by_one(body)

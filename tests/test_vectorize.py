@@ -11,7 +11,7 @@ import pytest
 from op_table import OPS, Call, build, differentiable, gradient
 
 import graphc as gx
-from graphc.errors import ArgumentError, GraphError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from graphc.ir import topological
 from graphc.ops.batching import aligned
 from graphc.ops.op import Op, Sample
@@ -248,7 +248,7 @@ MISTAKES = [
     (lambda: gx.vectorize(gx.exp, 0, None)(floats(3)), ArgumentError, "differs from row to row"),
     (lambda: gx.vectorize(gx.add)(floats(3), floats(4)), ShapeError, "mapped axes differ in size"),
     (lambda: gx.vectorize(_updating)(floats(3, 2)), GraphError, "differs from row to row"),
-    (lambda: gx.vectorize(lambda x: [x, 1.0])(floats(3)), GraphError, "outputs must be Tensors"),
+    (lambda: gx.vectorize(lambda x: "row")(floats(3)), DTypeError, "the value is no number"),
 ]
 
 
