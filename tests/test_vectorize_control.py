@@ -22,7 +22,7 @@ def floats(*shape: int) -> Array:
 
 
 X, Y, W = floats(3, 5, 2), floats(3, 2), floats(2, 2)
-COUNTS = np.array([2, 0, 4])
+COUNTS, STRIDES = np.array([2, 0, 4]), np.array([3, 9, 1])
 NUMBERS = np.array([1.5, 40.0, 0.2])
 
 
@@ -85,11 +85,13 @@ def root(a: Tensor) -> tuple[Tensor, Tensor]:
     return gx.while_loop(lambda s: gx.abs(s[0] * s[0] - a) > 1e-9, step, (a, 0), max_steps=20)
 
 
-def looked_up(n: Tensor, table: Tensor) -> Tensor:
+def looked_up(n: Tensor, stride: Tensor, table: Tensor) -> Tensor:
     """An iteration too many would read beyond the table."""
-    return gx.while_loop(
-        lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] + gx.take(table, s[0], 0)), (0, table.sum() * 0)
-    )[1]
+
+    def step(s: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return s[0] + 1, s[1] + gx.take(table, s[0] * stride, 0)
+
+    return gx.while_loop(lambda s: s[0] < n, step, (0, table.sum() * 0))[1]
 
 
 def at_most(n: Tensor) -> Tensor:
@@ -120,8 +122,8 @@ CASES: dict[str, tuple[Callable[..., Any], Sequence[Array], tuple[int | None, ..
     "as often as each row says": (powers, (COUNTS,), (0,)),
     "as often as each row says, up to a bound": (at_most, (COUNTS,), (0,)),
     "while rows go on": (root, (NUMBERS,), (0,)),
-    "rows that are done read nothing": (looked_up, (COUNTS, floats(4)), (0, None)),
-    "rows of tables": (looked_up, (COUNTS, floats(3, 4)), (0, 0)),
+    "rows that are done read nothing": (looked_up, (COUNTS, STRIDES, floats(4)), (0, 0, None)),
+    "rows of tables": (looked_up, (COUNTS, STRIDES, floats(3, 4)), (0, 0, 0)),
     "each row decides": (either, (Y,), (0,)),
     "all rows decide alike": (shared_choice, (np.array(True), Y, Y[0]), (None, 0, None)),
     "each row chooses": (one_of_three, (np.array([-1, 1, 9]), Y), (0, 0)),
@@ -168,6 +170,20 @@ def test_gradient_through_rows(case: str) -> None:
     inputs = [gx.placeholder(f"v{k}", v.shape, v.dtype) for k, v in enumerate(values)]
     mapped = gx.vectorize(total(fn), axes)(*inputs).sum()
     gx.check_gradients(mapped, inputs, dict(zip(inputs, values, strict=True)))
+
+
+def test_third_derivatives_of_rows_that_end_differently() -> None:
+    """The loops of gradients take their slices from the end, and stack to it."""
+
+    def power(x: Tensor, n: Tensor) -> Tensor:
+        return gx.fori_loop(0, n, lambda i, c: c * x, 1.0, max_steps=6)
+
+    def third(x: Tensor, n: Tensor) -> Tensor:
+        return gx.grad(gx.grad(gx.grad(power(x, n), x), x), x)
+
+    counts = np.array([3, 0, 5])
+    found = gx.evaluate(gx.vectorize(third)(NUMBERS, counts))
+    np.testing.assert_allclose(found, [6, 0, 60 * NUMBERS[2] ** 2])
 
 
 def test_rows_of_an_even_loop_are_one_loop_of_products() -> None:
