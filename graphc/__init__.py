@@ -41,6 +41,7 @@ from graphc.runtime.team import set_num_threads as set_num_threads
 from graphc.serialization import load_variables as load_variables
 from graphc.serialization import save_variables as save_variables
 from graphc.tensor import Tensor as Tensor
+from graphc.vectorization import vectorize as vectorize
 
 __version__ = "0.1.0"
 _NAMESPACES = ("debug", "errors", "nn", "optim", "random")

@@ -11,6 +11,7 @@ from graphc.errors import NonFiniteError
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.batching import batch_by
 from graphc.ops.op import Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL, FLOATS, TensorType, is_float
@@ -92,6 +93,7 @@ CHECK_FINITE = Op(
     _numpy,
     Map(_lower),
     gradient=_gradient,
+    batch=batch_by(),
     api=check_finite,
     samples=_samples,
     dtypes=FLOATS,

@@ -18,6 +18,7 @@ from typing import Protocol
 from graphc.errors import ArgumentError, GraphcError, PassError, Where, caller
 from graphc.ir import Graph, Node, verify
 from graphc.lower.rules import Alias, Control, Item, Leaf
+from graphc.vectorization import one_by_one
 
 __all__ = ["Pass", "Pipeline", "Repeat", "Rewrite", "Stage", "decline", "kernel_count", "pass_name", "record"]
 
@@ -218,7 +219,9 @@ class _Run:
         verify(graph)
         self.trusted: set[Node] = set(graph.nodes)
         nodes, kernels = len(graph.nodes), kernel_count(graph)
-        self.stages = [Stage("traced", graph, 0.0, nodes, kernels, nodes, kernels)]
+        slow = ((where, f"{op} has no rule for many rows") for where, op in one_by_one(graph))
+        declined = tuple(Rewrite("vectorize", where, why) for where, why in slow)
+        self.stages = [Stage("traced", graph, 0.0, nodes, kernels, nodes, kernels, declined=declined)]
 
     def follow(self, steps: Sequence[Step]) -> tuple[Stage, ...]:
         for step in steps:

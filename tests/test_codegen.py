@@ -192,3 +192,11 @@ def test_a_value_is_kept_across_reduced_axes_that_share_a_loop() -> None:
         for n in (0, 1, 5):
             points = np.random.default_rng(n).normal(size=(n, 3, 4))
             np.testing.assert_allclose(program(points), gx.evaluate(y, {x: points}), rtol=1e-14)
+
+
+def test_a_position_is_a_value() -> None:
+    """Stored as it is, a loop variable keeps its loop apart from its neighbour's."""
+    x = gx.placeholder("x", ("n", 4), "float32")
+    rows = gx.broadcast_to(gx.arange(x.shape[0])[:, None], x.shape)
+    found = gx.compile(x, rows)(np.zeros((3, 4), np.float32))
+    np.testing.assert_array_equal(found, [[0] * 4, [1] * 4, [2] * 4])

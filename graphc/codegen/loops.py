@@ -178,7 +178,7 @@ def collapse(region: Region, runs: Sequence[Sequence[int]]) -> list[list[Group]]
 
 def _loose_indices(region: Region) -> set[Expr]:
     """Return loop variables that are used otherwise than as a whole position of a load."""
-    used: set[Expr] = set()
+    used = {e for e in region.values if e.kind == "index"}
     for e in walk(region.values):
         inner = e.args
         if e.kind == "load":

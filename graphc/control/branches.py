@@ -13,6 +13,7 @@ from graphc.control.bodies import Scope, checks_of
 from graphc.control.loop import items
 from graphc.control.signature import require_function, same_structure
 from graphc.control.structure import flatten, leaves
+from graphc.dims import Dim
 from graphc.errors import ArgumentError, ControlFlowError, DTypeError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, Graph, Node, recorded_nodes
 from graphc.lower.rules import Control
@@ -228,4 +229,11 @@ def _backward(body: Graph, formals: Mapping[int, Node], targets: Sequence[int]) 
     return Graph((*body.inputs, *formals.values()), tuple(t.node for t in outputs))
 
 
-SWITCH = Op("switch", _rule, _run, Control(), gradient=_gradient, dtypes=(), cost=100)
+def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) -> tuple[Tensor, ...]:
+    # Deferred: batching is written in terms of branches.
+    from graphc.control.batching import switch_rows
+
+    return switch_rows(size, batched, node, *inputs)
+
+
+SWITCH = Op("switch", _rule, _run, Control(), gradient=_gradient, batch=_batch, dtypes=(), cost=100)

@@ -212,4 +212,11 @@ def _gradient(cotangents: Sequence[Tensor | None], out: Tensor, *inputs: Tensor,
     return gradient(cotangents, out.node, attrs["wanted"])
 
 
-LOOP = Op("loop", _rule, _run, Control(), gradient=_gradient, dtypes=(), cost=100)
+def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) -> tuple[Tensor, ...]:
+    # Deferred: batching is written in terms of loops.
+    from graphc.control.batching import loop_rows
+
+    return loop_rows(size, batched, node, *inputs)
+
+
+LOOP = Op("loop", _rule, _run, Control(), gradient=_gradient, batch=_batch, dtypes=(), cost=100)

@@ -13,6 +13,7 @@ from graphc.errors import DTypeError, IndexRangeError, ShapeError, caller
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
 from graphc.ops.axes import normalize_axis
+from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.gather import (
     as_indices,
     check_fixed,
@@ -130,6 +131,7 @@ _ALONG = Op(
     _along_numpy,
     Map(_along_lower),
     gradient=_along_gradient,
+    batch=batch_by(axis=next_axis),
     api=take_along_axis,
     samples=_along_samples,
     errors=lambda: (
@@ -199,6 +201,7 @@ _ADD_ALONG = Op(
     _add_along_numpy,
     Loop(_add_along_loop),
     gradient=_add_along_gradient,
+    batch=batch_by(axis=next_axis),
     samples=_add_along_samples,
     errors=lambda: (
         ErrorSample(

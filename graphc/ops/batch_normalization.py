@@ -8,9 +8,12 @@ from typing import Any, cast
 import numpy as np
 
 from graphc import ops
+from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir import Node
 from graphc.lower.rules import Expand
 from graphc.ops.axes import normalize_axis
+from graphc.ops.batching import all_stacked
 from graphc.ops.elementwise import astype
 from graphc.ops.normalization import STANDARDIZE, checked_epsilon, scale_and_shift
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
@@ -160,6 +163,18 @@ def _batch_expand(
     return (x - spread(mean)) * spread(weight * ops.rsqrt(var + eps)) + spread(bias)
 
 
+def _batch_rows(size: Dim, batched: tuple[bool, ...], node: Node, x: Tensor, *parameters: Tensor) -> Tensor:
+    axis, eps = node.attrs["axis"], node.attrs["eps"]
+    if not any(batched[1:]):
+        return _BATCH_NORM(x, *parameters, axis=axis + 1, eps=eps)
+    rows, *stacks = all_stacked(size, batched, (x, *parameters))
+    rank = node.type.ndim
+    level, spread, weight, bias = (
+        ops.expand_dims(t, tuple(a + 1 for a in range(rank) if a != axis)) for t in stacks
+    )
+    return (rows - level) * (weight * ops.rsqrt(spread + eps)) + bias
+
+
 def _batch_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(17)
     m, w, b = rng.normal(size=(3, 4))
@@ -191,6 +206,7 @@ _BATCH_NORM = Op(
     _batch_rule,
     _batch_numpy,
     Expand(_batch_expand),
+    batch=_batch_rows,
     api=batch_norm,
     samples=_batch_samples,
     errors=_batch_errors,

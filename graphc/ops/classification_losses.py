@@ -18,6 +18,7 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Expand, Index, Map, Site
 from graphc.ops.axes import normalize_axis
+from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import sum as sum_
@@ -182,7 +183,15 @@ def _mask_samples() -> Iterable[Sample]:
     yield Sample((labels[:0],), {"axis": 1, "classes": 0}, expected=np.zeros((0, 0), bool), call=_MASK)
 
 
-_MASK = Op("class_mask", _mask_rule, _mask_numpy, Map(_mask_lower), samples=_mask_samples, dtypes=INTEGERS)
+_MASK = Op(
+    "class_mask",
+    _mask_rule,
+    _mask_numpy,
+    Map(_mask_lower),
+    batch=batch_by(axis=next_axis),
+    samples=_mask_samples,
+    dtypes=INTEGERS,
+)
 
 
 # --------------------------------------------------- cross entropy of integer labels
@@ -265,6 +274,7 @@ _SPARSE = Op(
     _sparse_numpy,
     Expand(_sparse_expand),
     gradient=_sparse_gradient,
+    batch=batch_by(axis=next_axis),
     api=softmax_cross_entropy,
     samples=_sparse_samples,
     errors=lambda: (*_label_errors(softmax_cross_entropy), *_hinge_errors()),
@@ -319,6 +329,7 @@ _DENSE = Op(
     _dense_numpy,
     Expand(_dense_expand),
     gradient=_dense_gradient,
+    batch=batch_by(axis=next_axis),
     api=softmax_cross_entropy,
     samples=_dense_samples,
     errors=lambda: (

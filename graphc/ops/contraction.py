@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.dims import Dim
 from graphc.errors import DTypeError, ShapeError
+from graphc.ir import Node
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Contract, Contraction, Index, Site
 from graphc.ops.elementwise import astype
@@ -146,6 +147,14 @@ def permute_labels(labels: Labels, x: Tensor, result: Labels) -> Tensor:
     return x if labels == result else x.transpose(tuple(labels.index(i) for i in result))
 
 
+def _contract_batch(size: Dim, batched: tuple[bool, ...], node: Node, a: Tensor, b: Tensor) -> Tensor:
+    # A label of their own for the rows: where one operand alone has them, they are rows or columns.
+    left, right, result = map(_numbers, _split(node.attrs["spec"]))
+    left = (-1, *left) if batched[0] else left
+    right = (-1, *right) if batched[1] else right
+    return contract_pair(left, a, right, b, (-1, *result))
+
+
 def _contract_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(5)
     cases = [
@@ -181,6 +190,7 @@ _CONTRACT = Op(
     _contract_numpy,
     Contract(_contract_lower),
     gradient=_contract_gradient,
+    batch=_contract_batch,
     samples=_contract_samples,
     errors=_contract_errors,
     dtypes=NUMERIC,

@@ -16,6 +16,7 @@ from graphc.dims import Dim, Shape
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Contract, Contraction, Index, Site
+from graphc.ops.conv_batching import conv_batch, input_grad_batch, weight_grad_batch
 from graphc.ops.conv_samples import (
     conv_errors,
     conv_samples,
@@ -42,8 +43,8 @@ def _operands(ctx: Infer, a: TensorType, b: TensorType, rank: int, names: tuple[
         ctx.dtype_error("operands differ in dtype", a.dtype, b.dtype)
 
 
-def _per_group(ctx: Infer, channels: Dim, groups: int, name: str) -> Dim:
-    each = dims.floordiv(channels, groups)
+def _per_group(ctx: Infer, channels: Dim, groups: int, name: str, given: Dim | None = None) -> Dim:
+    each = dims.floordiv(channels, groups) if given is None else given
     if isinstance(channels, int) and channels % groups:
         ctx.shape_error(f"{name} do not divide into groups", f"a multiple of {groups} groups", channels)
     ctx.same(each * groups, channels, f"{name} do not divide into groups")
@@ -99,11 +100,15 @@ def weight_grad_rule(
     dilation: Steps,
     groups: int,
     kernel: Shape,
+    channels: Dim | None = None,
 ) -> TensorType:
-    """Return the type of the adjoint with respect to the weights, of spatial sizes `kernel`."""
+    """Return the type of the adjoint with respect to the weights, of spatial sizes `kernel`.
+
+    `channels` is the number of input channels of a group; needed only where there may be no group.
+    """
     _operands(ctx, g, x, len(stride), ("result", "input"))
     _per_group(ctx, g.shape[1], groups, "output channels")
-    each = _per_group(ctx, x.shape[1], groups, "input channels")
+    each = _per_group(ctx, x.shape[1], groups, "input channels", channels)
     ctx.same(g.shape[0], x.shape[0], "batch sizes differ")
     counts = Windows(kernel, stride, padding, dilation).counts(ctx, x.shape[2:])
     for n, count in zip(g.shape[2:], counts, strict=True):
@@ -112,9 +117,10 @@ def weight_grad_rule(
 
 
 # -------------------------------------------------------------- NumPy meanings
-def _grouped(x: Array, axis: int, groups: int) -> Array:
-    """Split an axis of channels into groups and channels of a group."""
-    return x.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
+def _grouped(x: Array, axis: int, groups: int, each: int | None = None) -> Array:
+    """Split an axis of channels into groups and channels of a group; no group needs `each` if it matters."""
+    count = x.shape[axis] // max(groups, 1) if each is None else each
+    return x.reshape(*x.shape[:axis], groups, count, *x.shape[axis + 1 :])
 
 
 def _einsum(spec: str, a: Array, b: Array, rank: int) -> Array:
@@ -125,7 +131,7 @@ def _einsum(spec: str, a: Array, b: Array, rank: int) -> Array:
 
 def conv_numpy(x: Array, w: Array, groups: int, **attrs: Any) -> Array:
     """Multiply every window with the weights."""
-    windows = _grouped(take_windows(x, w.shape[2:], fill=0, **attrs), 1, groups)
+    windows = _grouped(take_windows(x, w.shape[2:], fill=0, **attrs), 1, groups, w.shape[1])
     y = _einsum("ngcXT,gocT->ngoX", windows, _grouped(w, 0, groups), w.ndim - 2)
     return y.reshape(x.shape[0], w.shape[0], *y.shape[3:])
 
@@ -146,9 +152,11 @@ def input_grad_numpy(
     return spread_windows(shape, g.dtype, parts, stride, padding, dilation)
 
 
-def weight_grad_numpy(g: Array, x: Array, groups: int, kernel: Steps, **attrs: Any) -> Array:
+def weight_grad_numpy(
+    g: Array, x: Array, groups: int, kernel: Steps, channels: int | None = None, **attrs: Any
+) -> Array:
     """Sum the products of results and what their windows read."""
-    windows = _grouped(take_windows(x, kernel, fill=0, **attrs), 1, groups)
+    windows = _grouped(take_windows(x, kernel, fill=0, **attrs), 1, groups, channels)
     w = _einsum("ngoX,ngcXT->gocT", _grouped(g, 1, groups), windows, len(kernel))
     return w.reshape(g.shape[1], *w.shape[2:])
 
@@ -242,7 +250,9 @@ def _input_gradient(h: Tensor, out: Tensor, g: Tensor, w: Tensor, size: Shape, *
     return [CONV(h, w, **attrs), CONV_WEIGHT_GRAD(g, h, kernel=w.shape[2:], **attrs)]
 
 
-def _weight_gradient(h: Tensor, out: Tensor, g: Tensor, x: Tensor, kernel: Shape, **attrs: Any) -> Gradients:
+def _weight_gradient(
+    h: Tensor, out: Tensor, g: Tensor, x: Tensor, kernel: Shape, channels: Dim | None = None, **attrs: Any
+) -> Gradients:
     return [CONV(x, h, **attrs), CONV_INPUT_GRAD(g, h, size=x.shape[2:], **attrs)]
 
 
@@ -252,6 +262,7 @@ CONV: Op = Op(
     conv_numpy,
     Contract(conv_lower),
     gradient=_conv_gradient,
+    batch=conv_batch,
     samples=lambda: conv_samples(CONV),
     errors=conv_errors,
     dtypes=NUMERIC,
@@ -263,6 +274,7 @@ CONV_INPUT_GRAD: Op = Op(
     input_grad_numpy,
     Contract(input_grad_lower),
     gradient=_input_gradient,
+    batch=input_grad_batch,
     samples=lambda: input_grad_samples(CONV_INPUT_GRAD),
     errors=transpose_errors,
     dtypes=NUMERIC,
@@ -274,6 +286,7 @@ CONV_WEIGHT_GRAD: Op = Op(
     weight_grad_numpy,
     Contract(weight_grad_lower),
     gradient=_weight_gradient,
+    batch=weight_grad_batch,
     samples=lambda: weight_grad_samples(CONV_WEIGHT_GRAD),
     dtypes=NUMERIC,
     cost=64,

@@ -18,6 +18,7 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
 from graphc.ops.axes import normalize_axis
+from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import FLOAT64, FLOATS, INT64, DType, TensorType, is_float
@@ -215,6 +216,7 @@ _SUM = Op(
     _running_numpy(np.cumsum),
     _running_loop(0, "acc + wide(in0[p])"),
     gradient=_sum_gradient,
+    batch=batch_by(axis=next_axis),
     api=cumulative_sum,
     samples=_running_samples(np.cumsum, 0.0),
     errors=_running_errors(cumulative_sum),
@@ -225,6 +227,7 @@ _PROD = Op(
     _running_numpy(np.cumprod),
     _running_loop(1, "acc * wide(in0[p])"),
     gradient=_prod_gradient,
+    batch=batch_by(axis=next_axis),
     api=cumulative_prod,
     samples=_running_samples(np.cumprod, 1.0),
     errors=_running_errors(cumulative_prod),
@@ -270,6 +273,7 @@ _SCAN = Op(
     _scan_numpy,
     _running_loop(0, "wide(in0[p]) * acc + wide(in1[p])"),
     gradient=_scan_gradient,
+    batch=batch_by(axis=next_axis),
     samples=_scan_samples,
     dtypes=FLOATS,
 )
@@ -318,5 +322,11 @@ def _shift_samples() -> Iterable[Sample]:
 
 
 _SHIFT = Op(
-    "shift", _shift_rule, _shift_numpy, Map(_shift_lower), gradient=_shift_gradient, samples=_shift_samples
+    "shift",
+    _shift_rule,
+    _shift_numpy,
+    Map(_shift_lower),
+    gradient=_shift_gradient,
+    batch=batch_by(axis=next_axis),
+    samples=_shift_samples,
 )

@@ -6,11 +6,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from graphc.dims import Dim
 from graphc.errors import ArgumentError, GradientError, caller
+from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Alias, Callback
 from graphc.ops import elementwise
+from graphc.ops.batching import stacked
 from graphc.ops.elementwise import operands
 from graphc.ops.markers import first_type, first_value
 from graphc.ops.op import Gradients, Infer, Op
@@ -283,8 +286,34 @@ def custom_gradient(fn: Callable[..., tuple[Tensor, Vjp]]) -> Function:
 
 
 def _own_gradient(name: str, vjp: Vjp) -> Op:
-    # Each use has its own op: the rule closes over the tensors of that use.
+    # Each use has its own op: the rules close over the tensors of that use.
     def backward(g: Tensor, out: Tensor, value: Tensor, *inputs: Tensor) -> Gradients:
         return [None, *_parts(name, vjp(g), len(inputs))]
 
-    return Op("custom_gradient", first_type, first_value, Alias(), backward, listed=False)
+    def rows(size: Dim, batched: tuple[bool, ...], node: Node, *operands: Tensor) -> Tensor:
+        value, *inputs = operands
+        pull = _vjp_of_rows(name, vjp, size, batched[1:], node)
+        return _own_gradient(name, pull)(value if batched[0] else stacked(value, size), *inputs)
+
+    return Op("custom_gradient", first_type, first_value, Alias(), backward, batch=rows, listed=False)
+
+
+def _vjp_of_rows(name: str, vjp: Vjp, size: Dim, batched: tuple[bool, ...], node: Node) -> Vjp:
+    """Return the user's function from cotangent to cotangents, for `size` rows at once."""
+    # Deferred: what calls the rules is written in terms of ops.
+    from graphc.vectorization import current_rows
+
+    rows = current_rows()
+
+    def summed(part: Tensor | None, own: bool) -> Tensor | None:
+        if part is None:
+            return None
+        full = rows.full_image(part)
+        # An operand that all rows share has the sum of their cotangents.
+        return full if own else full.sum(axis=0)
+
+    def pull(g: Tensor) -> list[Tensor | None]:
+        parts = _parts(name, vjp(rows.enter(g, 0, "cotangent")), len(batched))
+        return [summed(part, own) for part, own in zip(parts, batched, strict=True)]
+
+    return pull

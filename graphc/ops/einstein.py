@@ -19,6 +19,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.batching import batch_by, first_kept
 from graphc.ops.contraction import Labels, contract_pair, permute_labels, stored_order, sum_labels
 from graphc.ops.elementwise import astype
 from graphc.ops.op import Array, ErrorSample, Gradients, Infer, Op, Sample
@@ -113,6 +114,7 @@ _DIAGONAL: Op = Op(
     _diagonal_view,
     Map(_diagonal_lower),
     gradient=_diagonal_gradient,
+    batch=batch_by(labels=first_kept),
     samples=_diagonal_samples,
     errors=_diagonal_errors,
 )
@@ -122,6 +124,7 @@ _EMBED: Op = Op(
     _embed_numpy,
     Map(_embed_lower),
     gradient=_embed_gradient,
+    batch=batch_by(labels=first_kept),
     samples=_embed_samples,
 )
 

@@ -16,6 +16,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Callback, Index, Map, Site
+from graphc.ops.batching import aligned, batch_by
 from graphc.ops.elementwise_docs import document
 from graphc.ops.elementwise_samples import Domain, default_samples
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -119,6 +120,7 @@ def elementwise_op(
         numpy,
         Callback() if scalar is None else _map(scalar),
         gradient=None if gradient is None else _stretched(gradient),
+        batch=aligned,
         api=api,
         samples=samples,
         errors=errors,
@@ -347,6 +349,7 @@ _ASTYPE = Op(
     _astype_numpy,
     Map(lambda site, index: expr.cast(site.read(0, index), site.type.dtype)),
     gradient=_astype_gradient,
+    batch=batch_by(),
     api=astype,
     samples=_astype_samples,
     errors=lambda: (ErrorSample(lambda: astype(np.ones(2), "complex64"), DTypeError, "not supported"),),

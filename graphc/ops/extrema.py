@@ -16,6 +16,7 @@ from graphc import ops
 from graphc.errors import ArgumentError, ShapeError
 from graphc.lower.rules import AxisReduce
 from graphc.ops.axes import normalize_axis
+from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import (
@@ -155,6 +156,7 @@ _MAX = Op(
     _max_numpy,
     AxisReduce("max"),
     gradient=_extremum_gradient,
+    batch=batch_by(axes=next_axes),
     api=max,
     samples=reduction_samples(np.max),
     errors=_empty_errors(max),
@@ -166,6 +168,7 @@ _MIN = Op(
     _min_numpy,
     AxisReduce("min"),
     gradient=_extremum_gradient,
+    batch=batch_by(axes=next_axes),
     api=min,
     samples=reduction_samples(np.min),
     errors=_empty_errors(min),
@@ -299,6 +302,7 @@ _ARGMAX = Op(
     _search_rule,
     _search_numpy(np.argmax),
     AxisReduce("argmax"),
+    batch=batch_by(axes=next_axes),
     api=argmax,
     samples=_search_samples(np.argmax),
     errors=_search_errors(argmax),
@@ -309,6 +313,7 @@ _ARGMIN = Op(
     _search_rule,
     _search_numpy(np.argmin),
     AxisReduce("argmin"),
+    batch=batch_by(axes=next_axes),
     api=argmin,
     samples=_search_samples(np.argmin),
     errors=_search_errors(argmin),

@@ -7,6 +7,7 @@ from typing import Any
 from graphc.errors import GraphError
 from graphc.ir import Attrs, Graph, Node
 from graphc.lower.rules import Fused, Item, Map
+from graphc.ops.batching import batch_by
 from graphc.ops.op import Infer, Op, make_node
 from graphc.types import TensorType, TupleType
 
@@ -27,6 +28,7 @@ COPY = Op(
     lambda x: x.copy(),
     Map(lambda site, index: site.read(0, index)),
     gradient=lambda g, out, x: [g],
+    batch=batch_by(),
 )
 
 

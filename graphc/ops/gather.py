@@ -15,10 +15,13 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import DTypeError, IndexRangeError, ShapeError, UnsupportedError, caller
+from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
+from graphc.ops.batching import all_stacked, row_numbers
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
+from graphc.ops.transpose import moveaxis
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import BOOL, INT64, INTEGERS, NUMERIC, TensorType, is_integer
 
@@ -160,6 +163,16 @@ def _gather_gradient(g: Tensor, out: Tensor, x: Tensor, *indices: Tensor, axis: 
     return [scatter_sum(list(indices), g, x.shape, axis), *[None] * len(indices)]
 
 
+def _gather_batch(size: Dim, batched: tuple[bool, ...], node: Node, x: Tensor, *indices: Tensor) -> Tensor:
+    axis = node.attrs["axis"]
+    if not any(batched[1:]):
+        return _GATHER(x, *indices, axis=axis + 1)
+    wanted = all_stacked(size, batched[1:], indices)
+    if batched[0]:
+        x, wanted = moveaxis(x, 0, axis), [row_numbers(wanted[0]), *wanted]
+    return moveaxis(_GATHER(x, *wanted, axis=axis), axis, 0)
+
+
 def _gather_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(3, 4, 2))
@@ -193,6 +206,7 @@ _GATHER = Op(
     _gather_numpy,
     Map(_gather_lower),
     gradient=_gather_gradient,
+    batch=_gather_batch,
     samples=_gather_samples,
     errors=lambda: (
         ErrorSample(lambda: gather(_ones(3), [_zeros_int(2), _zeros_int(2)], 0), ShapeError, "more indices"),
@@ -266,6 +280,16 @@ def _scatter_gradient(g: Tensor, out: Tensor, *operands: Tensor, shape: Shape, a
     return [*[None] * len(indices), gather(g, indices, axis)]
 
 
+def _scatter_batch(size: Dim, batched: tuple[bool, ...], node: Node, *operands: Tensor) -> Tensor:
+    axis, shape = node.attrs["axis"], node.attrs["shape"]
+    if not any(batched[:-1]):
+        return _SCATTER(*operands, shape=(size, *shape), axis=axis + 1)
+    *indices, updates = all_stacked(size, batched, operands)
+    rows = row_numbers(indices[0])
+    wide = (*shape[:axis], size, *shape[axis:])
+    return moveaxis(_SCATTER(rows, *indices, moveaxis(updates, 0, axis), shape=wide, axis=axis), axis, 0)
+
+
 def _scatter_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(6)
     i, j = np.array([[0, 2, -1], [1, 2, -3]]), np.array([[3, -4, 0], [2, 3, 1]])
@@ -297,6 +321,7 @@ _SCATTER = Op(
     _scatter_numpy,
     Loop(_scatter_loop),
     gradient=_scatter_gradient,
+    batch=_scatter_batch,
     samples=_scatter_samples,
     errors=lambda: (
         ErrorSample(lambda: scatter_sum([_zeros_int(2)], _ones(3, 2), (4, 2), 0), ShapeError, "wrong shape"),

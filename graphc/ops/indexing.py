@@ -13,6 +13,7 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.axes import as_dim, is_int, normalize_axis
+from graphc.ops.batching import batch_by
 from graphc.ops.elementwise import astype
 from graphc.ops.gather import (
     as_indices,
@@ -240,6 +241,7 @@ _ONE_HOT = Op(
     _one_hot_rule,
     _one_hot_numpy,
     Map(_one_hot_lower),
+    batch=batch_by(),
     api=one_hot,
     samples=_one_hot_samples,
     errors=lambda: (

@@ -14,6 +14,7 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Join, Site
 from graphc.ops.axes import is_int, normalize_axis
+from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.elementwise import astype
 from graphc.ops.getitem import getitem
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -151,6 +152,7 @@ _CONCAT = Op(
     lambda *xs, axis: np.concatenate(xs, axis),
     Join(_concat_lower),
     gradient=_concat_gradient,
+    batch=batch_by(axis=next_axis),
     api=concat,
     samples=_concat_samples,
     errors=lambda: (

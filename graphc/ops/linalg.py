@@ -8,9 +8,11 @@ import numpy as np
 
 from graphc.dims import Dim, Shape
 from graphc.errors import DTypeError, ShapeError, caller
+from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Contract, Contraction, Index, Site
+from graphc.ops.batching import aligned
 from graphc.ops.contraction import Labels, contract_pair
 from graphc.ops.elementwise import astype
 from graphc.ops.op import Array, ErrorSample, Gradients, Infer, Op, Sample
@@ -131,6 +133,16 @@ def _product(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> Tens
     return _MATMUL(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
 
 
+def _matmul_batch(size: Dim, batched: tuple[bool, ...], node: Node, a: Tensor, b: Tensor) -> Tensor:
+    if batched == (False, True) and node.type.ndim == 2 and node.type.shape[1] == 1:
+        # Many vectors times one matrix are one product: the vectors are its rows.
+        inner = _matrix(node.inputs[1].type.shape, node.attrs["transpose_b"])[0]
+        vectors = b.reshape((size, inner))
+        return _product(vectors, a, False, not node.attrs["transpose_a"]).reshape((size, *node.type.shape))
+    # Rows of the left operand alone are merged by the lowering.
+    return aligned(size, batched, node, a, b)
+
+
 def _matmul_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(11)
     shapes = [
@@ -231,6 +243,7 @@ _MATMUL = Op(
     _matmul_numpy,
     Contract(_matmul_lower),
     gradient=_matmul_gradient,
+    batch=_matmul_batch,
     api=matmul,
     samples=_matmul_samples,
     errors=_matmul_errors,

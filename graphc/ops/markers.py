@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc.dims import Dim
 from graphc.errors import DTypeError, GraphError, ShapeError, caller
+from graphc.ir import Node
 from graphc.leaves import variable
 from graphc.lower.rules import Alias
+from graphc.ops.batching import batch_by
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import TensorType, is_float
@@ -55,6 +58,7 @@ _STOP_GRADIENT = Op(
     first_value,
     Alias(),
     gradient=lambda g, out, x: [None],
+    batch=batch_by(),
     api=stop_gradient,
     samples=lambda: [
         Sample((np.arange(n, dtype=np.float64),), expected=np.arange(n), differentiable=False)
@@ -121,6 +125,19 @@ def _with_update_gradient(g: Tensor, out: Tensor, x: Tensor, variable: Tensor, v
     return [g if is_float(x.dtype) else None, None, None]
 
 
+def _with_update_batch(
+    size: Dim, batched: tuple[bool, ...], node: Node, out: Tensor, variable: Tensor, value: Tensor
+) -> Tensor:
+    if batched[2]:
+        raise GraphError(
+            f"vectorize: the update of variable {node.inputs[1].name!r} differs from row to row",
+            expected="one new value, computed from what is not mapped",
+            given=f"{size} values of type {node.inputs[2].type}",
+            where=node.where,
+        )
+    return _WITH_UPDATE(out, variable, value)
+
+
 def _with_update_samples() -> Iterable[Sample]:
     def build(x: Tensor) -> Tensor:
         state = _new_variable(0.0)
@@ -149,6 +166,7 @@ _WITH_UPDATE = Op(
     first_value,
     Alias(),
     gradient=_with_update_gradient,
+    batch=_with_update_batch,
     api=with_update,
     samples=_with_update_samples,
     errors=_with_update_errors,

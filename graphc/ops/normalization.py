@@ -16,6 +16,7 @@ from graphc import ops
 from graphc.dims import Shape
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import Axes, reduction_axes
 from graphc.ops.statistics import as_float, mean, var
@@ -257,6 +258,7 @@ STANDARDIZE = Op(
     _standardize_numpy,
     Expand(_standardize_expand),
     gradient=_standardize_gradient,
+    batch=batch_by(axes=next_axes),
     api=layer_norm,
     samples=_layer_samples,
     errors=lambda: _norm_errors(layer_norm),
@@ -269,6 +271,7 @@ _RMS = Op(
     _rms_numpy,
     Expand(_rms_expand),
     gradient=_rms_gradient,
+    batch=batch_by(axes=next_axes),
     api=rms_norm,
     samples=lambda: _norm_samples(rms_norm, _rms_meaning),
     errors=lambda: _norm_errors(rms_norm),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Gradients = Sequence["Tensor | None"]
+Batch = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,10 @@ class Op:
         input, where `g` is the cotangent of the result `out`.  Absent where none exists.
         A `Control` op's takes a cotangent or None per result, and ``wanted``, which tells for
         each input whether its cotangent will be used.
+    batch : callable, optional
+        ``batch(size, batched, node, *inputs) -> Tensor``: the result of `node` for `size` rows
+        at once, where the operands marked in `batched` have a leading axis of rows, and so has
+        the result (a tuple of them for a node with several).  See `graphc.ops.batching`.
     api : callable, optional
         The public function that builds it.
     samples, errors : callable
@@ -177,6 +182,7 @@ class Op:
     numpy: Callable[..., Any]
     lowering: Lowering
     gradient: Callable[..., Gradients] | None = None
+    batch: Batch | None = None
     api: Callable[..., Any] | None = None
     samples: Callable[[], Iterable[Sample]] = lambda: ()
     errors: Callable[[], Iterable[ErrorSample]] = lambda: ()

@@ -19,6 +19,7 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops import pool_samples
+from graphc.ops.batching import merged
 from graphc.ops.op import Array, Gradients, Infer, Op
 from graphc.ops.windows import IntPads, Ints, Pads, Windows, spread_windows, take_windows
 from graphc.tensor import Tensor
@@ -133,6 +134,7 @@ MAX_POOL: Op = Op(
     _max_numpy,
     Map(_window_reduction("max")),
     gradient=_max_gradient,
+    batch=merged,
     samples=lambda: pool_samples.max_samples(MAX_POOL),
     errors=pool_samples.max_errors,
     dtypes=NUMERIC,
@@ -143,6 +145,7 @@ MAX_POOL_INDEX: Op = Op(
     _max_index_rule,
     _max_index_numpy,
     Map(_window_reduction("argmax")),
+    batch=merged,
     samples=lambda: pool_samples.index_samples(MAX_POOL_INDEX),
     dtypes=NUMERIC,
     cost=8,
@@ -221,6 +224,7 @@ MAX_POOL_SCATTER: Op = Op(
     _scatter_numpy,
     Map(_scatter_lower),
     gradient=_scatter_gradient,
+    batch=merged,
     samples=lambda: pool_samples.scatter_samples(MAX_POOL_SCATTER),
     dtypes=NUMERIC,
     cost=8,
@@ -231,6 +235,7 @@ MAX_POOL_GATHER: Op = Op(
     _gather_numpy,
     Map(_gather_lower),
     gradient=_gather_gradient,
+    batch=merged,
     samples=lambda: pool_samples.gather_samples(MAX_POOL_GATHER),
     dtypes=NUMERIC,
     cost=2,
@@ -322,6 +327,7 @@ AVG_POOL: Op = Op(
     _avg_numpy,
     Map(_avg_lower),
     gradient=_avg_gradient,
+    batch=merged,
     samples=lambda: pool_samples.avg_samples(AVG_POOL),
     errors=pool_samples.avg_errors,
     dtypes=FLOATS,
@@ -333,6 +339,7 @@ AVG_POOL_GRAD: Op = Op(
     _avg_grad_numpy,
     Map(_avg_grad_lower),
     gradient=_avg_grad_gradient,
+    batch=merged,
     samples=lambda: pool_samples.avg_grad_samples(AVG_POOL_GRAD),
     dtypes=FLOATS,
     cost=8,

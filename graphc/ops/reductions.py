@@ -19,6 +19,7 @@ from graphc.dims import Shape
 from graphc.errors import ArgumentError
 from graphc.lower.rules import AxisReduce
 from graphc.ops.axes import normalize_axes
+from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.cumulative import product_of_others
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -165,6 +166,7 @@ _SUM = Op(
     _sum_numpy,
     AxisReduce("sum"),
     gradient=_sum_gradient,
+    batch=batch_by(axes=next_axes),
     api=sum,
     samples=reduction_samples(np.sum),
     errors=reduction_errors(sum),
@@ -237,6 +239,7 @@ _PROD = Op(
     _prod_numpy,
     AxisReduce("prod"),
     gradient=_prod_gradient,
+    batch=batch_by(axes=next_axes),
     api=prod,
     samples=_prod_samples,
     errors=reduction_errors(prod),
@@ -340,6 +343,7 @@ _ANY = Op(
     reduction_rule(DTYPES, _boolean),
     _any_numpy,
     AxisReduce("any"),
+    batch=batch_by(axes=next_axes),
     api=any,
     samples=_logical_samples(np.any),
     errors=reduction_errors(any),
@@ -349,6 +353,7 @@ _ALL = Op(
     reduction_rule(DTYPES, _boolean),
     _all_numpy,
     AxisReduce("all"),
+    batch=batch_by(axes=next_axes),
     api=all,
     samples=_logical_samples(np.all),
     errors=reduction_errors(all),

@@ -15,6 +15,7 @@ from graphc import ops
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
 from graphc.ops.axes import normalize_axis
+from graphc.ops.batching import aligned
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import sum as sum_
@@ -229,6 +230,7 @@ _SIGMOID_CROSS_ENTROPY = Op(
     _sigmoid_numpy,
     Expand(_sigmoid_expand),
     gradient=_sigmoid_gradient,
+    batch=aligned,
     api=sigmoid_cross_entropy,
     samples=_sigmoid_samples,
     errors=lambda: (*_pair_errors(sigmoid_cross_entropy)(), *_other_errors()),

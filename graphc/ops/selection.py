@@ -11,6 +11,7 @@ from graphc.errors import DTypeError
 from graphc.lower import expr
 from graphc.lower.expr import Expr, call
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.batching import aligned
 from graphc.ops.elementwise import astype, binary, elementwise_op, operands, unbroadcast
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor, promote
@@ -213,6 +214,7 @@ _WHERE = Op(
     np.where,
     Map(_where_lower),
     gradient=_where_gradient,
+    batch=aligned,
     api=where,
     samples=_where_samples,
     errors=lambda: (ErrorSample(lambda: where(1.0, 2.0, 3.0), DTypeError, "condition"),),

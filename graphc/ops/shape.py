@@ -10,8 +10,10 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import ArgumentError, ShapeError, caller
+from graphc.ir import Node
 from graphc.lower.rules import Alias, Map
 from graphc.ops.axes import ShapeLike, as_shape, normalize_axes
+from graphc.ops.batching import batch_by, next_axes, sized, with_rank
 from graphc.ops.elementwise import unbroadcast
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
 from graphc.tensor import Axes, Tensor, TensorLike, as_tensor
@@ -116,6 +118,7 @@ _RESHAPE = Op(
     lambda x, shape: x.reshape(shape),
     Alias(),
     gradient=lambda g, out, x, shape: [reshape(g, x.shape)],
+    batch=batch_by(shape=sized),
     api=reshape,
     samples=_reshape_samples,
     errors=lambda: (
@@ -208,6 +211,7 @@ _EXPAND_DIMS = Op(
     lambda x, axes: np.expand_dims(x, axes),
     Alias(),
     gradient=lambda g, out, x, axes: [squeeze(g, axes)],
+    batch=batch_by(axes=next_axes),
     api=expand_dims,
     samples=_expand_samples,
     errors=lambda: (
@@ -278,6 +282,7 @@ _SQUEEZE = Op(
     lambda x, axes: np.squeeze(x, axes),
     Alias(),
     gradient=lambda g, out, x, axes: [expand_dims(g, axes)],
+    batch=batch_by(axes=next_axes),
     api=squeeze,
     samples=_squeeze_samples,
     errors=lambda: (
@@ -350,12 +355,17 @@ def _broadcast_samples() -> Iterable[Sample]:
         yield Sample((x,), {"shape": target}, expected=np.broadcast_to(x, target))
 
 
+def _broadcast_batch(size: Dim, batched: tuple[bool, ...], node: Node, x: Tensor) -> Tensor:
+    return broadcast_to(with_rank(x, node.type.ndim), (size, *node.type.shape))
+
+
 _BROADCAST = Op(
     "broadcast_to",
     _broadcast_rule,
     lambda x, shape: np.broadcast_to(x, shape),
     Map(lambda site, index: site.broadcast(0, index)),
     gradient=lambda g, out, x, shape: [unbroadcast(g, x)],
+    batch=_broadcast_batch,
     api=broadcast_to,
     samples=_broadcast_samples,
     errors=lambda: (

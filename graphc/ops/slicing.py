@@ -18,6 +18,7 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.axes import is_int, normalize_axes, normalize_axis
+from graphc.ops.batching import batch_by, by_one, from_zero, sized
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.shape import reshape
 from graphc.tensor import Axes, Tensor, TensorLike, as_tensor
@@ -120,6 +121,7 @@ _SLICE = Op(
     _slice_numpy,
     Map(_slice_lower),
     gradient=_slice_gradient,
+    batch=batch_by(starts=from_zero, sizes=sized, steps=by_one),
     samples=_slice_samples,
     errors=lambda: (
         ErrorSample(lambda: slice_window(as_tensor(np.zeros(3)), (1,), (3,)), ShapeError, "beyond axis 0"),
@@ -209,6 +211,7 @@ _PLACE = Op(
     _place_numpy,
     Map(_place_lower),
     gradient=_place_gradient,
+    batch=batch_by(shape=sized, starts=from_zero, steps=by_one),
     samples=_place_samples,
     errors=lambda: (
         ErrorSample(lambda: place(as_tensor(np.zeros(3)), (3, 3), (0,), (1,)), ShapeError, "rank"),

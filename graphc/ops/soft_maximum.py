@@ -14,6 +14,7 @@ import numpy as np
 from graphc import ops
 from graphc.errors import ArgumentError
 from graphc.lower.rules import Expand
+from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.extrema import max as max_
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import Axes, keep_axes, reduced_shape, reduction_axes
@@ -208,6 +209,7 @@ _SOFTMAX = Op(
     _softmax_numpy,
     Expand(_softmax_expand),
     gradient=_softmax_gradient,
+    batch=batch_by(axes=next_axes),
     api=softmax,
     samples=_softmax_samples(log=False),
     errors=_axis_errors(softmax),
@@ -220,6 +222,7 @@ _LOG_SOFTMAX = Op(
     _log_softmax_numpy,
     Expand(_log_softmax_expand),
     gradient=_log_softmax_gradient,
+    batch=batch_by(axes=next_axes),
     api=log_softmax,
     samples=_softmax_samples(log=True),
     errors=_axis_errors(log_softmax),
@@ -281,6 +284,7 @@ _LOGSUMEXP = Op(
     _logsumexp_numpy,
     Expand(_logsumexp_expand),
     gradient=_logsumexp_gradient,
+    batch=batch_by(axes=next_axes),
     api=logsumexp,
     samples=_logsumexp_samples,
     errors=_axis_errors(logsumexp),

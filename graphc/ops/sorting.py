@@ -17,6 +17,7 @@ from graphc import dims, ops
 from graphc.errors import ArgumentError, IndexRangeError, ShapeError, caller
 from graphc.lower.rules import Loop, LoopBody, LoopSite
 from graphc.ops.axes import is_int, normalize_axis
+from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -249,6 +250,7 @@ _ARGSORT = Op(
     _argsort_rule,
     _argsort_numpy,
     Loop(_argsort_loop),
+    batch=batch_by(axis=next_axis),
     api=argsort,
     samples=_order_samples,
     errors=lambda: (*_sort_errors(argsort)(), *_sort_errors(sort)()),
@@ -367,6 +369,7 @@ _TOP_K = Op(
     _top_k_rule,
     _top_k_numpy,
     Loop(_top_k_loop),
+    batch=batch_by(axis=next_axis),
     api=top_k,
     samples=_top_k_samples,
     errors=lambda: (

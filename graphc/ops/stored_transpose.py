@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.lower.rules import Loop, LoopBody, LoopSite
+from graphc.ops.batching import batch_by
 from graphc.ops.op import Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor
 from graphc.types import TensorType
@@ -56,5 +57,6 @@ STORED_TRANSPOSE: Op = Op(
     lambda x: np.swapaxes(x, -1, -2).copy(),
     Loop(_loop),
     gradient=_gradient,
+    batch=batch_by(),
     samples=_samples,
 )

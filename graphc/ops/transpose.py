@@ -11,6 +11,7 @@ from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.axes import normalize_axes, normalize_axis
+from graphc.ops.batching import batch_by, first_kept
 from graphc.ops.op import ErrorSample, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import TensorType
@@ -89,6 +90,7 @@ _PERMUTE = Op(
     lambda x, axes: np.transpose(x, axes),
     Map(_permute_lower),
     gradient=lambda g, out, x, axes: [permute_dims(g, _inverse(axes))],
+    batch=batch_by(axes=first_kept),
     api=permute_dims,
     samples=_permute_samples,
     errors=lambda: (
