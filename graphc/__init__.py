@@ -26,6 +26,7 @@ from graphc.control import map as map
 from graphc.control import scan as scan
 from graphc.control import switch as switch
 from graphc.control import while_loop as while_loop
+from graphc.forward_mode import jvp as jvp
 from graphc.gradient_check import check_gradients as check_gradients
 from graphc.interpreter import evaluate as evaluate
 from graphc.leaves import Variable as Variable

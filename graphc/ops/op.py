@@ -158,6 +158,11 @@ class Op:
         input, where `g` is the cotangent of the result `out`.  Absent where none exists.
         A `Control` op's takes a cotangent or None per result, and ``wanted``, which tells for
         each input whether its cotangent will be used.
+    tangent : callable, optional
+        ``tangent(tangents, out, *inputs, **attrs) -> Tensor or None``: the derivative of the
+        result along one tangent, or None for no change, per input.  Of an op with several
+        results, a sequence with one entry per result.  Where it is absent, the transpose of
+        `gradient` is taken.
     api : callable, optional
         The public function that builds it.
     samples, errors : callable
@@ -177,6 +182,7 @@ class Op:
     numpy: Callable[..., Any]
     lowering: Lowering
     gradient: Callable[..., Gradients] | None = None
+    tangent: Callable[..., Tensor | Gradients | None] | None = None
     api: Callable[..., Any] | None = None
     samples: Callable[[], Iterable[Sample]] = lambda: ()
     errors: Callable[[], Iterable[ErrorSample]] = lambda: ()
