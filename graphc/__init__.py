@@ -26,6 +26,11 @@ from graphc.control import map as map
 from graphc.control import scan as scan
 from graphc.control import switch as switch
 from graphc.control import while_loop as while_loop
+from graphc.derivatives import Linearization as Linearization
+from graphc.derivatives import gauss_newton_vp as gauss_newton_vp
+from graphc.derivatives import hvp as hvp
+from graphc.derivatives import linearize as linearize
+from graphc.derivatives import vjp as vjp
 from graphc.forward_mode import jvp as jvp
 from graphc.gradient_check import check_gradients as check_gradients
 from graphc.interpreter import evaluate as evaluate

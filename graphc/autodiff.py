@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc import directions
-from graphc.errors import GradientError, caller
+from graphc.errors import GradientError
 from graphc.interpreter import flatten
 from graphc.ir import Node
 from graphc.lower.rules import Control, Expand, Item
@@ -82,14 +82,8 @@ def grad(output: Any, wrt: Any, grad_output: Any = None) -> Any:
 
 
 def _one(output: Tensor) -> Tensor:
-    if not output.ndim:
-        return as_tensor(1.0, output.dtype)
-    raise GradientError(
-        f"grad: the output {directions.label(output.node)} is not a scalar",
-        expected="a scalar (take a sum or mean), or grad_output=...",
-        given=str(output.type),
-        where=caller(),
-    )
+    directions.scalar("grad", "the output", output, "a scalar (take a sum or mean), or grad_output=...")
+    return as_tensor(1.0, output.dtype)
 
 
 def zeros_at(target: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from graphc.ops import reshape
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import TensorType, is_float
 
-__all__ = ["fit", "floating", "label", "matched"]
+__all__ = ["fit", "floating", "label", "matched", "scalar"]
 
 
 def floating(owner: str, what: str, structure: Any, purpose: str) -> list[Tensor]:
@@ -36,6 +36,24 @@ def floating(owner: str, what: str, structure: Any, purpose: str) -> list[Tensor
                 where=caller(),
             )
     return tensors
+
+
+def scalar(owner: str, what: str, tensor: Any, instead: str = "a scalar (take a sum or mean)") -> None:
+    """Require a floating scalar.
+
+    Raises
+    ------
+    GradientError
+        In the name of the function `owner`; `instead` says what it expects.
+    """
+    for found in floating(owner, what, tensor, "differentiate"):
+        if found.ndim or found is not tensor:
+            raise GradientError(
+                f"{owner}: {what} {label(found.node)} is not a scalar",
+                expected=instead,
+                given=str(found.type),
+                where=caller(),
+            )
 
 
 def _require_tensors(owner: str, what: str, structure: Any) -> None:

@@ -73,7 +73,9 @@ def test_gradients_of_several_outputs_are_added() -> None:
     x, y = gx.variable(3.0, name="x"), gx.variable(np.ones(2), name="y")
     p, q = x * x, y * x
     assert _value(gx.grad([p, x * 2], x)) == 8.0
-    by_x, by_y = gx.evaluate(gx.grad({"p": p, "q": [q, q]}, [x, y], {"q": (q * 0 + 1, [1.0, 2.0]), "p": 10.0}))
+    by_x, by_y = gx.evaluate(
+        gx.grad({"p": p, "q": [q, q]}, [x, y], {"q": (q * 0 + 1, [1.0, 2.0]), "p": 10.0})
+    )
     assert by_x == 60 + 2 + 3
     np.testing.assert_array_equal(by_y, [6.0, 9.0])
 
