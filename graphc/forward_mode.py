@@ -8,7 +8,7 @@ are diagonal, and loops carry a rule of their own in `Op.tangent`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc import directions
@@ -23,7 +23,7 @@ from graphc.ops.op import expand, inherit_place
 from graphc.tensor import Tensor
 from graphc.types import TensorType, TupleType, is_float
 
-__all__ = ["jvp"]
+__all__ = ["jvp", "push_forward"]
 
 
 def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
@@ -68,13 +68,27 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     results = directions.floating("jvp", "the output", outputs, "differentiate")
     targets = directions.floating("jvp", "what to differentiate by", wrt, "differentiate with respect to")
     given = directions.matched("jvp", "the tangent", wrt, tangents)
-    sweep = _Sweep()
-    for target, tangent in zip(targets, given, strict=True):
-        sweep.seed(target.node, tangent)
-    sweep.follow([t.node for t in results])
-    found = [sweep.of(t.node) for t in results]
+    seeds = [(t.node, tangent) for t, tangent in zip(targets, given, strict=True)]
+    found = push_forward(seeds, [t.node for t in results])
     rebuild = flatten(outputs)[1]
     return rebuild([zeros_at(t) if d is None else d for t, d in zip(results, found, strict=True)])
+
+
+def push_forward(seeds: Iterable[tuple[Node, Tensor]], outputs: Sequence[Node]) -> list[Tensor | None]:
+    """Return the tangent of every output, None for those that do not move.
+
+    Parameters
+    ----------
+    seeds : iterable of (Node, Tensor)
+        Nodes and their tangents, of the same type; a node moves with its operands as well.
+    outputs : sequence of Node
+        Nodes with one result.
+    """
+    sweep = _Sweep()
+    for node, tangent in seeds:
+        sweep.seed(node, tangent)
+    sweep.follow(outputs)
+    return [sweep.of(n) for n in outputs]
 
 
 Tangents = tuple[Tensor | None, ...]

@@ -187,6 +187,16 @@ def test_a_rule_that_is_not_linear_in_the_cotangent_is_taken_at_one() -> None:
     assert gx.evaluate(gx.jvp(guarded(x), x, 5.0)) == 15.0
 
 
+def test_nodes_with_several_results_are_transposed_too() -> None:
+    """A bounded loop: both modes agree, for its last carried value and for its stack."""
+    w, x = gx.variable(0.7, name="w"), gx.placeholder("x", (5,), "float64")
+    last, stack = gx.scan(lambda c, v: (gx.sin(c * w) + v, c * c), gx.constant(0.3), x)
+    u, v = [2.0, np.arange(5.0)], [0.5, np.ones(5)]
+    moved, back = gx.jvp([last, stack], [w, x], v), gx.vjp([last, stack], [w, x], u)
+    jv, ju = gx.evaluate([moved, back], {x: np.linspace(0, 1, 5)})
+    np.testing.assert_allclose(_inner(jv, map(np.asarray, u)), _inner(ju, map(np.asarray, v)), rtol=1e-12)
+
+
 # ---------------------------------------------------------------- errors
 def test_an_op_without_gradient_is_named_with_its_line() -> None:
     x = gx.variable(3.0, name="x")
