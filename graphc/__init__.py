@@ -18,6 +18,7 @@ from graphc import nn as nn
 from graphc import optim as optim
 from graphc import random as random
 from graphc.autodiff import grad as grad
+from graphc.checkpointing import checkpoint as checkpoint
 from graphc.compiler import compile as compile
 from graphc.control import associative_scan as associative_scan
 from graphc.control import cond as cond

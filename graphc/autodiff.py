@@ -16,11 +16,11 @@ from graphc import directions
 from graphc.errors import GradientError
 from graphc.interpreter import flatten
 from graphc.ir import Node
-from graphc.lower.rules import Control, Expand, Item
+from graphc.lower.rules import Expand, Item
 from graphc.ops import zeros_like
 from graphc.ops.op import Gradients, expand, inherit_place
 from graphc.tensor import Tensor, as_tensor
-from graphc.types import TensorType, TupleType, is_float
+from graphc.types import TensorType, TupleType, has_float
 
 __all__ = ["grad"]
 
@@ -130,7 +130,7 @@ def _record(outputs: Iterable[Node], targets: Collection[Node], frontier: Iterab
 
 def _finish(tape: _Tape, node: Node, targets: Collection[Node]) -> Iterable[tuple[Node, bool]]:
     """Enter a node whose operands are entered; returns what must be entered before it."""
-    floating = _has_float(node.type)
+    floating = has_float(node.type)
     depends = floating and node.op.name not in CUTS and _has_active_inputs(tape, node)
     if depends and node not in tape.expansions and _differentiates_expansion(node):
         tape.expansions[node] = expand(node)
@@ -139,11 +139,6 @@ def _finish(tape: _Tape, node: Node, targets: Collection[Node]) -> Iterable[tupl
         tape.active.add(node)
     tape.order.append(node)
     return ()
-
-
-def _has_float(type: TensorType) -> bool:
-    items = type.items if isinstance(type, TupleType) else (type,)
-    return any(is_float(t.dtype) for t in items)
 
 
 def _has_active_inputs(tape: _Tape, node: Node) -> bool:
@@ -258,11 +253,10 @@ def apply_rule(node: Node, parts: Mapping[int, Tensor], wanted: tuple[bool, ...]
 def _call_rule(node: Node, parts: Mapping[int, Tensor], wanted: tuple[bool, ...]) -> Gradients:
     rule: Any = node.op.gradient
     operands = [Tensor(i) for i in node.inputs]
-    if not isinstance(node.op.lowering, Control):
+    if not isinstance(node.type, TupleType):
         found: Gradients = rule(parts[0], Tensor(node), *operands, **node.attrs)
         return found
-    results = len(node.type.items) if isinstance(node.type, TupleType) else 1
-    cotangents = [parts.get(k) for k in range(results)]
+    cotangents = [parts.get(k) for k in range(len(node.type.items))]
     several: Gradients = rule(cotangents, Tensor(node), *operands, wanted=wanted, **node.attrs)
     return several
 

@@ -21,7 +21,7 @@ from graphc.lower.rules import Expand, Item
 from graphc.ops import ones_like
 from graphc.ops.op import expand, inherit_place
 from graphc.tensor import Tensor
-from graphc.types import TensorType, TupleType, is_float
+from graphc.types import TensorType, TupleType, has_float, is_float
 
 __all__ = ["jvp", "push_forward"]
 
@@ -128,7 +128,7 @@ class _Sweep:
         types = node.type.items if isinstance(node.type, TupleType) else (node.type,)
         along = tuple(self.of(i) for i in node.inputs)
         still = node.op.name in CUTS or all(t is None for t in along)
-        if still or not any(is_float(t.dtype) for t in types):
+        if still or not has_float(node.type):
             return (None,) * len(types)
         if node.op.tangent is not None:
             found = node.op.tangent(along, Tensor(node), *map(Tensor, node.inputs), **node.attrs)

@@ -156,8 +156,8 @@ class Op:
     gradient : callable, optional
         ``gradient(g, out, *inputs, **attrs) -> sequence of Tensor or None``, one per
         input, where `g` is the cotangent of the result `out`.  Absent where none exists.
-        A `Control` op's takes a cotangent or None per result, and ``wanted``, which tells for
-        each input whether its cotangent will be used.
+        That of an op with several results takes a cotangent or None per result, and ``wanted``,
+        which tells for each input whether its cotangent will be used.
     tangent : callable, optional
         ``tangent(tangents, out, *inputs, **attrs) -> Tensor or None``: the derivative of the
         result along one tangent, or None for no change, per input.  Of an op with several
@@ -260,7 +260,12 @@ def inherit_place(where: Where) -> Iterator[None]:
 
 
 def expand(node: Node) -> Node:
-    """Return what a node of a composite op stands for, as a graph of other ops.
+    """Return what a node of a composite op stands for, as a graph of other ops: its first result."""
+    return expand_all(node)[0]
+
+
+def expand_all(node: Node) -> tuple[Node, ...]:
+    """Return what the results of a node of a composite op stand for, as graphs of other ops.
 
     Raises
     ------
@@ -273,8 +278,9 @@ def expand(node: Node) -> Node:
     if not isinstance(node.op.lowering, Expand):
         raise GraphError(f"{node.op.name} has no expansion", where=node.where)
     with inherit_place(node.where):
-        result: Tensor = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
-    return result.node
+        made = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
+    results: tuple[Tensor, ...] = (made,) if isinstance(made, Tensor) else tuple(made)
+    return tuple(t.node for t in results)
 
 
 def resolve_attrs(attrs: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
