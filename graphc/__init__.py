@@ -18,6 +18,7 @@ from graphc import nn as nn
 from graphc import optim as optim
 from graphc import random as random
 from graphc.autodiff import grad as grad
+from graphc.checkpointing import checkpoint as checkpoint
 from graphc.compiler import compile as compile
 from graphc.control import associative_scan as associative_scan
 from graphc.control import cond as cond
@@ -26,6 +27,12 @@ from graphc.control import map as map
 from graphc.control import scan as scan
 from graphc.control import switch as switch
 from graphc.control import while_loop as while_loop
+from graphc.derivatives import Linearization as Linearization
+from graphc.derivatives import gauss_newton_vp as gauss_newton_vp
+from graphc.derivatives import hvp as hvp
+from graphc.derivatives import linearize as linearize
+from graphc.derivatives import vjp as vjp
+from graphc.forward_mode import jvp as jvp
 from graphc.gradient_check import check_gradients as check_gradients
 from graphc.interpreter import evaluate as evaluate
 from graphc.leaves import Variable as Variable

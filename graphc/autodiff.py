@@ -8,42 +8,43 @@ path from the inputs asked for to the output.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.dims import Dim
-from graphc.errors import GradientError, caller
+from graphc import directions
+from graphc.errors import GradientError
 from graphc.interpreter import flatten
 from graphc.ir import Node
-from graphc.lower.rules import Control, Expand, Item
-from graphc.ops import reshape, zeros_like
+from graphc.lower.rules import Expand, Item
+from graphc.ops import zeros_like
 from graphc.ops.op import Gradients, expand, inherit_place
-from graphc.tensor import Tensor, TensorLike, as_tensor
-from graphc.types import TensorType, TupleType, is_float
+from graphc.tensor import Tensor, as_tensor
+from graphc.types import TensorType, TupleType, has_float
 
 __all__ = ["grad"]
 
 # Ops whose purpose is to cut the path; any other op without a gradient is an error.
-_CUTS = frozenset({"stop_gradient"})
+CUTS = frozenset({"stop_gradient"})
 
 
-def grad(output: Tensor, wrt: Any, grad_output: TensorLike | None = None) -> Any:
-    """Differentiate `output` with respect to tensors.
+def grad(output: Any, wrt: Any, grad_output: Any = None) -> Any:
+    """Differentiate with respect to tensors.
 
     The result is made of ordinary Tensors, so it can be compiled, printed and
     differentiated again.
 
     Parameters
     ----------
-    output : Tensor
-        What to differentiate; a floating scalar, unless `grad_output` is given.
+    output : Tensor, or list, tuple or dict of Tensor
+        What to differentiate: a floating scalar, unless `grad_output` is given.  The
+        gradients of several outputs are added.
     wrt : Tensor, or list, tuple or dict of Tensor
         Floating tensors to differentiate by: placeholders, variables or any intermediate
         result.  One that `output` does not depend on has a gradient of zeros.
-    grad_output : array_like, optional
-        Cotangent of `output`, of its shape and dtype; the result is the vector-Jacobian
-        product with it.
+    grad_output : array_like, or structure of them, optional
+        Cotangent of each output, of its shape and dtype, in the structure of `output`; the
+        result is the vector-Jacobian product with it.
 
     Returns
     -------
@@ -65,71 +66,31 @@ def grad(output: Tensor, wrt: Any, grad_output: TensorLike | None = None) -> Any
     array(6.)
     >>> gx.evaluate(gx.grad(gx.grad(y, x), x))
     array(2.)
+    >>> gx.evaluate(gx.grad([y, y * x], x, [1.0, 10.0]))
+    array(276.)
     """
-    _require_tensor(output, "output")
-    targets, rebuild = flatten(wrt)
-    for target in targets:
-        _require_float(target, "differentiate with respect to")
-    seed = _seed(output, grad_output)
-    cotangents = pull_back([(output.node, seed)], {t.node for t in targets})
-    return rebuild([_gradient_of(t, cotangents) for t in targets])
+    outputs = directions.floating("grad", "the output", output, "differentiate")
+    targets = directions.floating("grad", "what to differentiate by", wrt, "differentiate with respect to")
+    if grad_output is None:
+        seeds = [_one(t) for t in outputs]
+    else:
+        seeds = directions.matched("grad", "grad_output", output, grad_output)
+    seeded = zip([t.node for t in outputs], seeds, strict=True)
+    found = pull_back(seeded, {t.node for t in targets})
+    rebuild = flatten(wrt)[1]
+    return rebuild([found[t.node] if t.node in found else zeros_at(t) for t in targets])
 
 
-def _gradient_of(target: Tensor, cotangents: dict[Node, Tensor]) -> Tensor:
-    found = cotangents.get(target.node)
-    if found is not None:
-        return found
+def _one(output: Tensor) -> Tensor:
+    directions.scalar("grad", "the output", output, "a scalar (take a sum or mean), or grad_output=...")
+    return as_tensor(1.0, output.dtype)
+
+
+def zeros_at(target: Tensor) -> Tensor:
+    """Return zeros of the target's type, with its line."""
     with inherit_place(target.node.where):
         zeros: Tensor = zeros_like(target)
     return zeros
-
-
-# ------------------------------------------------------------------- arguments
-def _require_tensor(value: object, what: str) -> None:
-    if not isinstance(value, Tensor):
-        raise GradientError(
-            f"grad: the {what} must be a Tensor",
-            expected="a Tensor",
-            given=type(value).__name__,
-            where=caller(),
-        )
-
-
-def _require_float(tensor: Tensor, purpose: str) -> None:
-    if not is_float(tensor.dtype):
-        raise GradientError(
-            f"grad: cannot {purpose} {_label(tensor.node)}",
-            expected="float32 or float64",
-            given=str(tensor.type),
-            where=caller(),
-        )
-
-
-def _seed(output: Tensor, grad_output: TensorLike | None) -> Tensor:
-    _require_float(output, "differentiate")
-    if grad_output is None and output.ndim:
-        raise GradientError(
-            f"grad: the output {_label(output.node)} is not a scalar",
-            expected="a scalar (take a sum or mean), or grad_output=...",
-            given=str(output.type),
-            where=caller(),
-        )
-    if grad_output is None:
-        return as_tensor(1.0, output.dtype)
-    seed = as_tensor(grad_output, output.dtype)
-    fitted = fit(seed, output.type)
-    if fitted is None:
-        raise GradientError(
-            "grad: grad_output does not fit the output",
-            expected=str(output.type),
-            given=str(seed.type),
-            where=caller(),
-        )
-    return fitted
-
-
-def _label(node: Node) -> str:
-    return repr(node.name) if node.name else node.op.name
 
 
 # ---------------------------------------------------------------- the backward
@@ -152,10 +113,10 @@ class _Tape:
     expansions: dict[Node, Node] = field(default_factory=dict)
 
 
-def _record(outputs: Iterable[Node], targets: Collection[Node]) -> _Tape:
+def _record(outputs: Iterable[Node], targets: Collection[Node], frontier: Iterable[Node]) -> _Tape:
     tape = _Tape()
-    done: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(output, False) for output in outputs]
+    done: set[Node] = set(frontier)
+    stack: list[tuple[Node, bool]] = [(o, False) for o in outputs]
     while stack:
         node, ready = stack.pop()
         if ready:
@@ -169,8 +130,8 @@ def _record(outputs: Iterable[Node], targets: Collection[Node]) -> _Tape:
 
 def _finish(tape: _Tape, node: Node, targets: Collection[Node]) -> Iterable[tuple[Node, bool]]:
     """Enter a node whose operands are entered; returns what must be entered before it."""
-    floating = _has_float(node.type)
-    depends = floating and node.op.name not in _CUTS and _has_active_inputs(tape, node)
+    floating = has_float(node.type)
+    depends = floating and node.op.name not in CUTS and _has_active_inputs(tape, node)
     if depends and node not in tape.expansions and _differentiates_expansion(node):
         tape.expansions[node] = expand(node)
         return ((node, True), (tape.expansions[node], False))
@@ -178,11 +139,6 @@ def _finish(tape: _Tape, node: Node, targets: Collection[Node]) -> Iterable[tupl
         tape.active.add(node)
     tape.order.append(node)
     return ()
-
-
-def _has_float(type: TensorType) -> bool:
-    items = type.items if isinstance(type, TupleType) else (type,)
-    return any(is_float(t.dtype) for t in items)
 
 
 def _has_active_inputs(tape: _Tape, node: Node) -> bool:
@@ -209,7 +165,9 @@ class _Cotangents:
         return self._sums.pop(node, {})
 
 
-def pull_back(seeds: Iterable[tuple[Node, Tensor]], targets: Collection[Node]) -> dict[Node, Tensor]:
+def pull_back(
+    seeds: Iterable[tuple[Node, Tensor]], targets: Collection[Node], frontier: Iterable[Node] = ()
+) -> dict[Node, Tensor]:
     """Return the cotangent of every target that a seeded node depends on.
 
     Parameters
@@ -218,9 +176,11 @@ def pull_back(seeds: Iterable[tuple[Node, Tensor]], targets: Collection[Node]) -
         Outputs and their cotangents, of the same type.
     targets : collection of Node
         What to differentiate by.
+    frontier : iterable of Node, optional
+        Nodes that count as leaves: what lies behind them is not even visited.
     """
     given = list(seeds)
-    tape = _record([node for node, _ in given], targets)
+    tape = _record([node for node, _ in given], targets, frontier)
     pending = _Cotangents()
     for node, seed in given:
         if node in tape.active:
@@ -239,7 +199,7 @@ def pull_back(seeds: Iterable[tuple[Node, Tensor]], targets: Collection[Node]) -
 
 def _spread(tape: _Tape, node: Node, parts: dict[int, Tensor], pending: _Cotangents) -> None:
     """Add the contributions of one node to the cotangents of its active operands."""
-    if node.op.name in _CUTS or not _has_active_inputs(tape, node):
+    if node.op.name in CUTS or not _has_active_inputs(tape, node):
         return
     expansion = tape.expansions.get(node)
     if expansion is not None:
@@ -249,11 +209,29 @@ def _spread(tape: _Tape, node: Node, parts: dict[int, Tensor], pending: _Cotange
     if isinstance(node.op.lowering, Item):
         pending.add(node.inputs[0], parts[0], node.attrs["index"])
         return
-    for operand, part in _contributions(tape, node, parts):
-        pending.add(operand, part)
+    wanted = tuple(i in tape.active for i in node.inputs)
+    for operand, part, used in zip(node.inputs, apply_rule(node, parts, wanted), wanted, strict=True):
+        if used and part is not None:
+            pending.add(operand, _fitted(part, node, operand.type))
 
 
-def _contributions(tape: _Tape, node: Node, parts: dict[int, Tensor]) -> list[tuple[Node, Tensor]]:
+def apply_rule(node: Node, parts: Mapping[int, Tensor], wanted: tuple[bool, ...]) -> Gradients:
+    """Return what a node's gradient rule makes of its results' cotangents.
+
+    Parameters
+    ----------
+    node : Node
+        Whose rule to apply.
+    parts : mapping of int to Tensor
+        Cotangents by result; those that nothing depends on are absent.
+    wanted : tuple of bool
+        Whether the cotangent of each input will be used.
+
+    Returns
+    -------
+    sequence of Tensor or None
+        One per input.
+    """
     if node.op.gradient is None:
         raise GradientError(
             f"{node.op.name} has no gradient, but one is needed through it",
@@ -261,7 +239,7 @@ def _contributions(tape: _Tape, node: Node, parts: dict[int, Tensor]) -> list[tu
             given=f"{node.op.name}({', '.join(str(i.type) for i in node.inputs)})",
             where=node.where,
         )
-    found = _apply_rule(tape, node, parts)
+    found = _call_rule(node, parts, wanted)
     if len(found) != len(node.inputs):
         raise GradientError(
             f"the gradient of {node.op.name} has a wrong number of parts",
@@ -269,25 +247,22 @@ def _contributions(tape: _Tape, node: Node, parts: dict[int, Tensor]) -> list[tu
             given=str(len(found)),
             where=node.where,
         )
-    pairs = zip(node.inputs, found, strict=True)
-    return [(i, _fitted(p, node, i.type)) for i, p in pairs if i in tape.active and p is not None]
+    return found
 
 
-def _apply_rule(tape: _Tape, node: Node, parts: dict[int, Tensor]) -> Gradients:
+def _call_rule(node: Node, parts: Mapping[int, Tensor], wanted: tuple[bool, ...]) -> Gradients:
     rule: Any = node.op.gradient
     operands = [Tensor(i) for i in node.inputs]
-    if not isinstance(node.op.lowering, Control):
+    if not isinstance(node.type, TupleType):
         found: Gradients = rule(parts[0], Tensor(node), *operands, **node.attrs)
         return found
-    results = len(node.type.items) if isinstance(node.type, TupleType) else 1
-    cotangents = [parts.get(k) for k in range(results)]
-    wanted = tuple(i in tape.active for i in node.inputs)
+    cotangents = [parts.get(k) for k in range(len(node.type.items))]
     several: Gradients = rule(cotangents, Tensor(node), *operands, wanted=wanted, **node.attrs)
     return several
 
 
 def _fitted(part: object, node: Node, expected: TensorType) -> Tensor:
-    fitted = fit(part, expected) if isinstance(part, Tensor) else None
+    fitted = directions.fit(part, expected) if isinstance(part, Tensor) else None
     if fitted is None:
         raise GradientError(
             f"the gradient of {node.op.name} does not fit its input",
@@ -296,22 +271,3 @@ def _fitted(part: object, node: Node, expected: TensorType) -> Tensor:
             where=node.where,
         )
     return fitted
-
-
-def fit(part: Tensor, expected: TensorType) -> Tensor | None:
-    """Return `part` in exactly the type expected, or None where it cannot be.
-
-    Sizes that the forward pass assumed equal may stand under another name here; a reshape
-    renames them and keeps the assumption checked.
-    """
-    if part.type == expected:
-        return part
-    may_fit = part.dtype == expected.dtype and part.ndim == expected.ndim
-    if not may_fit or not all(map(_may_equal, part.shape, expected.shape)):
-        return None
-    renamed: Tensor = reshape(part, expected.shape)
-    return renamed
-
-
-def _may_equal(a: Dim, b: Dim) -> bool:
-    return a == b or not (isinstance(a, int) and isinstance(b, int))

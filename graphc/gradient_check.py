@@ -235,12 +235,9 @@ def _require_leaves(targets: list[Tensor]) -> None:
 
 def _total_gradients(outputs: list[Tensor], targets: list[Tensor], seeds: list[Tensor]) -> list[Tensor]:
     """Return the gradient of ``sum(seed * output)`` over all outputs, by each target."""
-    parts = [grad(out, targets, grad_output=seed) for out, seed in zip(outputs, seeds, strict=True)]
-    if not parts:
+    if not outputs:
         raise GradientError("check_gradients: no floating output to differentiate", where=caller())
-    total: list[Tensor] = parts[0]
-    for more in parts[1:]:
-        total = [a + b for a, b in zip(total, more, strict=True)]
+    total: list[Tensor] = grad(outputs, targets, seeds)
     return total
 
 

@@ -16,7 +16,7 @@ from graphc.ir import DimCheck, Graph, Node, topological
 from graphc.lower.rules import Control, Fused, Leaf
 from graphc.ops.op import resolve_attrs
 from graphc.tensor import Tensor, TensorLike
-from graphc.types import TensorType
+from graphc.types import TensorType, TupleType
 
 Array = np.ndarray[Any, Any]
 
@@ -202,6 +202,9 @@ def compute(node: Node, operands: list[Array], sizes: Mapping[str, int]) -> Arra
     if isinstance(node.op.lowering, Control):
         results: Any = _compute_control(node, operands, sizes)
         return cast("Array", results)
+    if isinstance(node.type, TupleType):
+        several: Any = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))
+        return cast("Array", several)
     with np.errstate(all="ignore"):
         try:
             found = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))

@@ -8,7 +8,7 @@ constant's array) is the node's `payload`; `Graph.constants` is the table of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -274,11 +274,11 @@ class Graph:
         return graph_to_text(self)
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
+def topological(roots: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
     """Return every node that `roots` depend on, operands first, in a deterministic order.
 
     Depth-first from the roots in the order given, without recursion: graphs of
-    100,000 chained nodes are legal.
+    100,000 chained nodes are legal.  Nodes in `known` are left out, and what only they depend on.
     """
     order: list[Node] = []
     done: set[Node] = set()
@@ -288,7 +288,7 @@ def topological(roots: Iterable[Node]) -> list[Node]:
         if expanded:
             order.append(node)
             continue
-        if node in done:
+        if node in done or node in known:
             continue
         done.add(node)
         stack.append((node, True))

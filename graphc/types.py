@@ -106,3 +106,9 @@ class TupleType(TensorType):
 
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.items))})"
+
+
+def has_float(type: TensorType) -> bool:
+    """Tell whether a value, or one of several results, is float32 or float64."""
+    items = type.items if isinstance(type, TupleType) else (type,)
+    return any(is_float(t.dtype) for t in items)

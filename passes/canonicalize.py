@@ -11,7 +11,7 @@ from graphc import ops
 from graphc.dims import Shape
 from graphc.ir import Graph, Node
 from graphc.leaves import constant
-from graphc.lower.rules import Alias
+from graphc.lower.rules import Alias, Barrier
 from graphc.rewriting import Match, Rule, anything, apply_rules, constant_of, op, var
 from graphc.tensor import Tensor
 from graphc.types import FLOATS, INT64, DType
@@ -25,7 +25,10 @@ RESHAPES = ("reshape", "expand_dims", "squeeze")
 # ------------------------------------------------------------------- identities
 def _is_identity(match: Match) -> bool:
     root = match.root
-    return isinstance(root.op.lowering, Alias) and bool(root.inputs) and root.type == root.inputs[0].type
+    rule = root.op.lowering
+    if not isinstance(rule, Alias) or isinstance(rule, Barrier):
+        return False
+    return bool(root.inputs) and root.type == root.inputs[0].type
 
 
 def _keeps_type(match: Match) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from graphc.ir import Graph
 from graphc.lower.rules import Expand
-from graphc.ops.op import expand
-from graphc.rewriting import Match, Rule, anything, apply_rules
+from graphc.ops.op import expand, expand_all
+from graphc.rewriting import Match, Rule, anything, apply_rules, op
 from graphc.tensor import Tensor
+from graphc.types import TupleType
 
 __all__ = ["ExpandComposites"]
 
@@ -18,7 +19,16 @@ _BUDGET = 1_000_000
 
 
 def _is_composite(match: Match) -> bool:
-    return isinstance(match.root.op.lowering, Expand)
+    # Several results are expanded where they are read.
+    return isinstance(match.root.op.lowering, Expand) and not isinstance(match.root.type, TupleType)
+
+
+def _is_item_of_composite(match: Match) -> bool:
+    return isinstance(match.root.inputs[0].op.lowering, Expand)
+
+
+def _item(match: Match) -> Tensor:
+    return Tensor(expand_all(match.root.inputs[0])[match.root.attrs["index"]])
 
 
 EXPAND = Rule(
@@ -26,6 +36,14 @@ EXPAND = Rule(
     anything(),
     lambda m: Tensor(expand(m.root)),
     _is_composite,
+    budget=_BUDGET,
+)
+
+EXPAND_ITEM = Rule(
+    "result of a composite op --> its expansion",
+    op("item", anything()),
+    _item,
+    _is_item_of_composite,
     budget=_BUDGET,
 )
 
@@ -39,4 +57,4 @@ class ExpandComposites:
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph without composite ops."""
-        return apply_rules(graph, (EXPAND,))
+        return apply_rules(graph, (EXPAND, EXPAND_ITEM))

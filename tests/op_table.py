@@ -134,8 +134,7 @@ def gradient(call: Call) -> Call:
     results = [t for t in call.outputs if is_float(t.dtype)]
     wanted = [t for t in call.inputs if is_float(t.dtype)]
     seeds = [gx.placeholder(f"{call.label}seed{k}", t.shape, t.dtype) for k, t in enumerate(results)]
-    parts = [gx.grad(t, wanted, grad_output=seed) for t, seed in zip(results, seeds, strict=True)]
-    total = tuple(sum(terms[1:], terms[0]) for terms in zip(*parts, strict=True))
+    total = tuple(gx.grad(results, wanted, seeds)) if results else ()
     values = (*call.values, *weights(call))
     return Call((*call.inputs, *seeds), values, total, call.sample, call.label, call)
 

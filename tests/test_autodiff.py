@@ -69,6 +69,34 @@ def test_grad_output_gives_a_vector_jacobian_product() -> None:
     np.testing.assert_array_equal(gx.evaluate(found, {x: np.ones(3)}), 2 * v)
 
 
+def test_gradients_of_several_outputs_are_added() -> None:
+    x, y = gx.variable(3.0, name="x"), gx.variable(np.ones(2), name="y")
+    p, q = x * x, y * x
+    assert _value(gx.grad([p, x * 2], x)) == 8.0
+    by_x, by_y = gx.evaluate(
+        gx.grad({"p": p, "q": [q, q]}, [x, y], {"q": (q * 0 + 1, [1.0, 2.0]), "p": 10.0})
+    )
+    assert by_x == 60 + 2 + 3
+    np.testing.assert_array_equal(by_y, [6.0, 9.0])
+
+
+def test_one_output_may_depend_on_another() -> None:
+    x = gx.variable(3.0, name="x")
+    h = x * x
+    assert _value(gx.grad([h, h * h, h], x, [1.0, 10.0, 100.0])) == 101 * 6 + 10 * 4 * 27
+
+
+def test_cotangents_stand_in_the_structure_of_the_outputs() -> None:
+    x = gx.variable(3.0, name="x")
+    with pytest.raises(GradientError, match="grad_output has another structure") as caught:
+        gx.grad([x, {"a": x}], x, [1.0, {"b": 1.0}])
+    assert str(caught.value).splitlines()[1].endswith("expected a dict of 'a', given a dict of 'b'")
+    with pytest.raises(GradientError, match="another structure"):
+        gx.grad([x, x], x, 1.0)
+    with pytest.raises(GradientError, match="output multiply is not a scalar"):
+        gx.grad([x, gx.constant([1.0]) * x], x)
+
+
 def test_new_nodes_carry_the_line_of_the_forward_node() -> None:
     x = gx.variable(2.0, name="x")
     y = x * x  # the line that gradients must name

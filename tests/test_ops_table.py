@@ -18,6 +18,7 @@ from op_table import (
     compile_calls,
     differentiable,
     gradient,
+    has_float,
     in_every_dtype,
     resized,
     run,
@@ -28,6 +29,7 @@ import graphc as gx
 from graphc.errors import GraphcError
 from graphc.ops.op import Op
 from graphc.runtime import kernels
+from graphc.types import is_float
 
 every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 every_differentiable_op = pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
@@ -91,10 +93,36 @@ def test_gradients_equal_finite_differences(op: Op) -> None:
 
 @every_differentiable_op
 def test_second_gradients_equal_finite_differences(op: Op) -> None:
-    # One sample with elements: the rules are differentiated, whatever they are applied to.
-    for sample in [s for s in differentiable(op) if all(a.size for a in s.inputs)][:1]:
-        call = gradient(build(op, sample))
+    for call in _with_elements(op):
+        _check_once_more(gradient(call))
+
+
+@every_differentiable_op
+def test_third_gradients_equal_finite_differences(op: Op) -> None:
+    # The rules of the rules of an op see little of its operands: the first samples will do.
+    for call in _with_elements(op)[:2]:
+        _check_once_more(gradient(gradient(call)))
+
+
+def _with_elements(op: Op) -> list[Call]:
+    return [build(op, s) for s in differentiable(op) if all(a.size for a in s.inputs)]
+
+
+def _check_once_more(call: Call) -> None:
+    """Compare the gradient of what is a gradient itself; there is none where that was constant."""
+    if call.outputs:
         gx.check_gradients(list(call.outputs), feeds=call.feeds, entries=6, rtol=1e-4, atol=1e-5)
+
+
+def test_every_function_of_floats_has_a_gradient() -> None:
+    without = {op.name for op in OPS if op not in DIFFERENTIABLE and _maps_floats(op)}
+    # By intention; the derivative of `nextafter` is one almost everywhere and of no use.
+    assert without == {"nextafter", "size", "stop_gradient"}
+
+
+def _maps_floats(op: Op) -> bool:
+    calls = (build(op, s) for s in op.samples() if has_float(s))
+    return any(is_float(t.dtype) for call in calls for t in call.outputs)
 
 
 @every_differentiable_op

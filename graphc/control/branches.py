@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.autodiff import fit, pull_back
+from graphc.autodiff import pull_back
 from graphc.control import bodies
 from graphc.control.bodies import Scope, checks_of
 from graphc.control.loop import items
 from graphc.control.signature import require_function, same_structure
 from graphc.control.structure import flatten, leaves
 from graphc.dims import Dim
+from graphc.directions import fit
 from graphc.errors import ArgumentError, ControlFlowError, DTypeError, GraphError, ShapeError, Where, caller
 from graphc.ir import Attrs, Graph, Node, recorded_nodes
 from graphc.lower.rules import Control

@@ -21,7 +21,7 @@ from graphc.dims import Dim
 from graphc.errors import GraphError, Where
 from graphc.ir import Attrs, Graph, Node
 from graphc.lower.rules import Control
-from graphc.ops.fused import ITEM
+from graphc.ops.fused import items
 from graphc.ops.op import Op, current_place
 from graphc.tensor import Tensor
 from graphc.types import INT64, TensorType, TupleType
@@ -149,15 +149,6 @@ class Loop:
         graphs = (self.body,) if self.condition is None else (self.body, self.condition)
         place = where or current_place()
         return Node(LOOP, self.inputs, Attrs(attrs), self.type, name, place, graphs, checks_of(graphs))
-
-
-def items(node: Node) -> list[Tensor]:
-    """Return the results of a node with several."""
-    kinds = node.type.items if isinstance(node.type, TupleType) else ()
-    return [
-        Tensor(Node(ITEM, (node,), Attrs({"index": k}), kind, None, node.where))
-        for k, kind in enumerate(kinds)
-    ]
 
 
 # --------------------------------------------------------------------- meaning

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.autodiff import fit
 from graphc.control import bodies
 from graphc.control.bodies import Scope
 from graphc.control.structure import Rebuild, describe, flatten, leaves
+from graphc.directions import fit
 from graphc.errors import ArgumentError, DTypeError, GraphError, ShapeError, Where
 from graphc.ir import Node
 from graphc.tensor import Tensor, as_tensor

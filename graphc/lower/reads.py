@@ -18,7 +18,7 @@ from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.region import kept_axes, reindex, walk
-from graphc.lower.rules import Alias, AxisReduce, Contract, Index, Map, Site
+from graphc.lower.rules import Alias, AxisReduce, Barrier, Contract, Index, Map, Site
 
 Projection = tuple[int | None, ...]
 # Expressions without operands up to this size are computed where they are needed.
@@ -56,6 +56,8 @@ def is_view(node: Node) -> bool:
     """Tell whether a node only moves indices, or makes small values from them alone."""
     rule = node.op.lowering
     if isinstance(rule, Alias):
+        if isinstance(rule, Barrier):
+            return False
         source = node.inputs[0].type.shape
         return [d for d in node.type.shape if d != 1] == [d for d in source if d != 1]
     if not isinstance(rule, Map):

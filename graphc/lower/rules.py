@@ -7,6 +7,7 @@
 `Contract`     sum of products over inner axes: matmul, einsum, convolutions
 `Loop`         a hand-written loop nest (sort, cumulative sum, scatter)
 `Alias`        the same bytes under another shape; costs nothing
+`Barrier`      an `Alias` that no rewriting may look through
 `Expand`       a graph of other ops, built at compile time (softmax, layer_norm)
 `Callback`     the NumPy meaning is called at run time (users' own ops)
 `Leaf`         no computation: placeholders, variables, constants
@@ -159,8 +160,16 @@ class Alias:
 
 
 @dataclass(frozen=True)
+class Barrier(Alias):
+    """An `Alias` of operand 0 that counts as a value of its own, computed after all other operands."""
+
+
+@dataclass(frozen=True)
 class Expand:
-    """``fn(*tensors, **attrs) -> Tensor``: a graph of other ops with the same meaning."""
+    """``fn(*tensors, **attrs) -> Tensor``: a graph of other ops with the same meaning.
+
+    A tuple of Tensors where the op has several results.
+    """
 
     fn: Callable[..., Any]
 

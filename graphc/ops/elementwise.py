@@ -121,6 +121,7 @@ def elementwise_op(
         Callback() if scalar is None else _map(scalar),
         gradient=None if gradient is None else _stretched(gradient),
         batch=aligned,
+        tangent=None if gradient is None else _directional(gradient),
         api=api,
         samples=samples,
         errors=errors,
@@ -156,6 +157,26 @@ def _stretched(gradient: Callable[..., Gradients]) -> Callable[..., Gradients]:
         return [None if p is None else unbroadcast(p, x) for p, x in zip(parts, inputs, strict=True)]
 
     return backward
+
+
+def _directional(gradient: Callable[..., Gradients]) -> Callable[..., Tensor | None]:
+    """Return the tangent rule: a diagonal Jacobian is its own transpose."""
+
+    def forward(tangents: Gradients, out: Tensor, *inputs: Tensor, **attrs: Any) -> Tensor | None:
+        # Deferred: broadcasting is a function of shapes, whose ops use elementwise ops in turn.
+        from graphc.ops.shape import broadcast_to
+
+        total: Tensor | None = None
+        for k, tangent in enumerate(tangents):
+            if tangent is None:
+                continue
+            full = tangent if tangent.shape == out.shape else broadcast_to(tangent, out.shape)
+            part = gradient(full, out, *inputs, **attrs)[k]
+            if part is not None:
+                total = part if total is None else total + part
+        return total
+
+    return forward
 
 
 def unary(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphc.errors import GraphError
 from graphc.ir import Attrs, Graph, Node
@@ -10,6 +10,9 @@ from graphc.lower.rules import Fused, Item, Map
 from graphc.ops.batching import batch_by
 from graphc.ops.op import Infer, Op, make_node
 from graphc.types import TensorType, TupleType
+
+if TYPE_CHECKING:
+    from graphc.tensor import Tensor
 
 
 def _unused(*args: Any, **attrs: Any) -> Any:
@@ -30,6 +33,18 @@ COPY = Op(
     gradient=lambda g, out, x: [g],
     batch=batch_by(),
 )
+
+
+def items(node: Node) -> list[Tensor]:
+    """Return the results of a node with several."""
+    # Deferred: Tensor's methods are ops.
+    from graphc.tensor import Tensor
+
+    kinds = node.type.items if isinstance(node.type, TupleType) else ()
+    return [
+        Tensor(Node(ITEM, (node,), Attrs({"index": k}), kind, None, node.where))
+        for k, kind in enumerate(kinds)
+    ]
 
 
 def copy_of(node: Node) -> Node:

@@ -163,6 +163,13 @@ class Op:
         ``batch(size, batched, node, *inputs) -> Tensor``: the result of `node` for `size` rows
         at once, where the operands marked in `batched` have a leading axis of rows, and so has
         the result (a tuple of them for a node with several).  See `graphc.ops.batching`.
+        That of an op with several results takes a cotangent or None per result, and ``wanted``,
+        which tells for each input whether its cotangent will be used.
+    tangent : callable, optional
+        ``tangent(tangents, out, *inputs, **attrs) -> Tensor or None``: the derivative of the
+        result along one tangent, or None for no change, per input.  Of an op with several
+        results, a sequence with one entry per result.  Where it is absent, the transpose of
+        `gradient` is taken.
     api : callable, optional
         The public function that builds it.
     samples, errors : callable
@@ -183,6 +190,7 @@ class Op:
     lowering: Lowering
     gradient: Callable[..., Gradients] | None = None
     batch: Batch | None = None
+    tangent: Callable[..., Tensor | Gradients | None] | None = None
     api: Callable[..., Any] | None = None
     samples: Callable[[], Iterable[Sample]] = lambda: ()
     errors: Callable[[], Iterable[ErrorSample]] = lambda: ()
@@ -260,7 +268,12 @@ def inherit_place(where: Where) -> Iterator[None]:
 
 
 def expand(node: Node) -> Node:
-    """Return what a node of a composite op stands for, as a graph of other ops.
+    """Return what a node of a composite op stands for, as a graph of other ops: its first result."""
+    return expand_all(node)[0]
+
+
+def expand_all(node: Node) -> tuple[Node, ...]:
+    """Return what the results of a node of a composite op stand for, as graphs of other ops.
 
     Raises
     ------
@@ -273,8 +286,9 @@ def expand(node: Node) -> Node:
     if not isinstance(node.op.lowering, Expand):
         raise GraphError(f"{node.op.name} has no expansion", where=node.where)
     with inherit_place(node.where):
-        result: Tensor = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
-    return result.node
+        made = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
+    results: tuple[Tensor, ...] = (made,) if isinstance(made, Tensor) else tuple(made)
+    return tuple(t.node for t in results)
 
 
 def resolve_attrs(attrs: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from graphc.ops.elementwise import astype, number
 from graphc.optim.clipping import checked_limit, clip_by_global_norm, clip_by_norm, clip_by_value
 from graphc.optim.schedules import Schedule
 from graphc.tensor import Tensor, as_tensor
-from graphc.types import FLOAT64, DType, is_float
+from graphc.types import FLOAT64, DType, has_float, is_float
 
 __all__ = ["Optimizer", "Step", "Updates", "trainable_variables"]
 
@@ -252,7 +252,7 @@ def trainable_variables(loss: Tensor) -> list[Variable]:
     stack = [loss.node]
     while stack:
         node = stack.pop()
-        if node in seen or not is_float(node.type.dtype):
+        if node in seen or not has_float(node.type):
             continue
         seen.add(node)
         if node.op.name == "variable" and node.payload.trainable:
