@@ -5,7 +5,7 @@ from graphc.nn.convolution import Conv1d, Conv2d, Conv3d
 from graphc.nn.dense import Dense, DropConnect, Embedding
 from graphc.nn.dropout import Dropout, drop_connect, dropout
 from graphc.nn.layer import Activation, Flatten, Layer, Sequential
-from graphc.nn.normalization import BatchNorm, LayerNorm
+from graphc.nn.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from graphc.nn.pooling import (
     AvgPool1d,
     AvgPool2d,
@@ -16,6 +16,8 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from graphc.nn.spectral import SpectralNorm, spectral_norm
+from graphc.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from graphc.ops.losses import (
     binary_cross_entropy,
     elastic_penalty,
@@ -39,6 +41,9 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dense",
     "DropConnect",
     "Dropout",
@@ -46,12 +51,16 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "GroupNorm",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
+    "LocalResponseNorm",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Sequential",
+    "SpectralNorm",
     "binary_cross_entropy",
     "drop_connect",
     "dropout",
@@ -66,4 +75,5 @@ __all__ = [
     "multiclass_hinge",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "spectral_norm",
 ]
