@@ -1,6 +1,8 @@
 """Neural networks: layers that own variables, losses, initializers."""
 
 from graphc.nn import initializers
+from graphc.nn.attention import scaled_dot_product_attention
+from graphc.nn.attention_layers import AdditiveAttention, MultiHeadAttention
 from graphc.nn.convolution import Conv1d, Conv2d, Conv3d
 from graphc.nn.dense import Dense, DropConnect, Embedding
 from graphc.nn.dropout import Dropout, drop_connect, dropout
@@ -34,6 +36,7 @@ from graphc.ops.losses import (
 
 __all__ = [
     "Activation",
+    "AdditiveAttention",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -59,6 +62,7 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MultiHeadAttention",
     "Sequential",
     "SpectralNorm",
     "binary_cross_entropy",
@@ -73,6 +77,7 @@ __all__ = [
     "l2_penalty",
     "mse",
     "multiclass_hinge",
+    "scaled_dot_product_attention",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
     "spectral_norm",

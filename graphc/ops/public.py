@@ -20,6 +20,7 @@ from graphc.ops.linalg import *
 from graphc.ops.linear_units import *
 from graphc.ops.logic import *
 from graphc.ops.markers import *
+from graphc.ops.masked_softmax import *
 from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
