@@ -18,6 +18,7 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from graphc.nn.resampling import Upsample
 from graphc.nn.spectral import SpectralNorm, spectral_norm
 from graphc.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from graphc.ops.losses import (
@@ -65,6 +66,7 @@ __all__ = [
     "MultiHeadAttention",
     "Sequential",
     "SpectralNorm",
+    "Upsample",
     "binary_cross_entropy",
     "drop_connect",
     "dropout",

@@ -30,6 +30,7 @@ from graphc.ops.products import *
 from graphc.ops.ranges import *
 from graphc.ops.reductions import *
 from graphc.ops.refused import *
+from graphc.ops.resizing import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *
