@@ -113,7 +113,8 @@ def gather(x: Tensor, indices: list[Tensor], axis: int) -> Tensor:
     return found
 
 
-def _index_rule(ctx: Infer, indices: tuple[TensorType, ...]) -> Shape:
+def index_rule(ctx: Infer, indices: tuple[TensorType, ...]) -> Shape:
+    """Return the shape that all index operands have."""
     shape = indices[0].shape
     for t in indices:
         ctx.dtype_in(t.dtype, INTEGERS, "index")
@@ -127,7 +128,7 @@ def _index_rule(ctx: Infer, indices: tuple[TensorType, ...]) -> Shape:
 def _gather_rule(ctx: Infer, x: TensorType, *indices: TensorType, axis: int) -> TensorType:
     if axis + len(indices) > x.ndim:
         ctx.shape_error("more indices than axes", f"at most {x.ndim - axis}", len(indices))
-    block = _index_rule(ctx, indices)
+    block = index_rule(ctx, indices)
     return TensorType((*x.shape[:axis], *block, *x.shape[axis + len(indices) :]), x.dtype)
 
 
@@ -136,11 +137,12 @@ def _gather_numpy(x: Array, *indices: Array, axis: int) -> Array:
     if 0 in shape:
         return np.zeros(shape, x.dtype)
     found = [wrap(t, x.shape[axis + k], "take") for k, t in enumerate(indices)]
-    selected: Array = x[_key(axis, found)]
+    selected: Array = x[key_of(axis, found)]
     return selected
 
 
-def _key(axis: int, indices: Sequence[Any]) -> Any:
+def key_of(axis: int, indices: Sequence[Any]) -> Any:
+    """Return what selects by the indices from `axis` on, as NumPy's key."""
     return (*[slice(None)] * axis, *indices)
 
 
@@ -204,93 +206,6 @@ _GATHER = Op(
 )
 
 
-# -------------------------------------------------------------- gather, clipped
-def gather_clipped(x: Tensor, indices: list[Tensor], axis: int) -> Tensor:
-    """Select as `gather` does, but an index outside its axis selects the nearest element.
-
-    For indices that are computed, of windows or positions that may reach beyond the border:
-    nothing is checked, negative ones do not count from the end.
-    """
-    return _GATHER_CLIPPED(x, *indices, axis=axis)
-
-
-def _clipped_rule(ctx: Infer, x: TensorType, *indices: TensorType, axis: int) -> TensorType:
-    found = _gather_rule(ctx, x, *indices, axis=axis)
-    if 0 in x.shape[axis : axis + len(indices)]:
-        ctx.shape_error("an empty axis has no nearest element", "sizes of at least 1", x)
-    return found
-
-
-def _clipped(indices: Array, n: int) -> Array:
-    return np.clip(indices.astype(INT64), 0, n - 1)
-
-
-def _clipped_numpy(x: Array, *indices: Array, axis: int) -> Array:
-    found = [_clipped(t, x.shape[axis + k]) for k, t in enumerate(indices)]
-    if 0 in x.shape:
-        return np.zeros((*x.shape[:axis], *found[0].shape, *x.shape[axis + len(found) :]), x.dtype)
-    selected: Array = x[_key(axis, found)]
-    return selected
-
-
-def _clipped_lower(site: Site, index: Index) -> Expr:
-    axis, count = site.attrs["axis"], len(site.inputs) - 1
-    stop = axis + site.inputs[1].ndim
-    sizes = site.inputs[0].shape[axis : axis + count]
-    positions, elements = [], expr.TRUE
-    for k, n in enumerate(sizes, start=1):
-        at = expr.cast(site.read(k, index[axis:stop]), INT64)
-        positions.append(expr.call("max", expr.ZERO, expr.call("min", at, expr.size(n) - 1)))
-        elements = elements & (expr.size(n) > 0)
-    value = site.read(0, (*index[:axis], *positions, *index[stop:]))
-    # Position 0 is no element of an axis that may be empty.
-    return expr.guard(elements, value, expr.const(0, value.dtype))
-
-
-def _clipped_gradient(g: Tensor, out: Tensor, x: Tensor, *indices: Tensor, axis: int) -> Gradients:
-    # Deferred: elementwise ops are defined on top of these.
-    from graphc.ops.counting import size_tensor
-    from graphc.ops.selection import clip
-
-    sizes = x.shape[axis : axis + len(indices)]
-    inside = [clip(t, 0, size_tensor(n, INT64) - 1) for t, n in zip(indices, sizes, strict=True)]
-    return [scatter_sum(inside, g, x.shape, axis), *[None] * len(indices)]
-
-
-def _clipped_samples() -> Iterable[Sample]:
-    rng = np.random.default_rng(7)
-    x = rng.normal(size=(3, 4, 2))
-    i, j = np.array([[0, 2, -1], [1, 1, 3]]), np.array([[3, -4, 0], [2, 2, 9]])
-    rows, columns = np.array([[0, 2, 0], [1, 1, 2]]), np.array([[3, 0, 0], [2, 2, 3]])
-    yield Sample((x, i), {"axis": 0}, expected=x[rows], call=_call_clipped)
-    yield Sample((x, j), {"axis": 1}, expected=x[:, columns], call=_call_clipped)
-    yield Sample((x, i, j), {"axis": 0}, expected=x[rows, columns], call=_call_clipped)
-    yield Sample((x, np.array(-1)), {"axis": 2}, expected=x[:, :, 0], call=_call_clipped)
-    yield Sample((x, np.zeros((0, 2), INT64)), {"axis": 1}, np.zeros((3, 0, 2, 2)), call=_call_clipped)
-    yield Sample((x, np.array([2, 9], np.uint8)), {"axis": 0}, expected=x[[2, 2]], call=_call_clipped)
-    yield Sample((np.zeros((0, 3)), np.array([2, -1])), {"axis": 1}, np.zeros((0, 2)), call=_call_clipped)
-
-
-def _call_clipped(x: Tensor, *indices: Tensor, axis: int) -> Tensor:
-    return gather_clipped(x, list(indices), axis)
-
-
-_GATHER_CLIPPED = Op(
-    "gather_clipped",
-    _clipped_rule,
-    _clipped_numpy,
-    Map(_clipped_lower),
-    gradient=_clipped_gradient,
-    samples=_clipped_samples,
-    errors=lambda: (
-        ErrorSample(lambda: gather_clipped(_ones(3), [_zeros_int(2)] * 2, 0), ShapeError, "more indices"),
-        ErrorSample(lambda: gather_clipped(_ones(3), [_ones(2)], 0), DTypeError, "index"),
-        ErrorSample(lambda: gather_clipped(_ones(0), [_zeros_int(2)], 0), ShapeError, "empty axis"),
-    ),
-    cost=2,
-)
-
-
 # --------------------------------------------------------------------- scatter
 def scatter_sum(indices: list[Tensor], updates: Tensor, shape: Shape, axis: int) -> Tensor:
     """Return zeros of `shape` to which the updates are added where `gather` would read."""
@@ -300,7 +215,7 @@ def scatter_sum(indices: list[Tensor], updates: Tensor, shape: Shape, axis: int)
 def _scatter_rule(ctx: Infer, *types: TensorType, shape: Shape, axis: int) -> TensorType:
     *indices, updates = types
     ctx.dtype_in(updates.dtype, NUMERIC, "updates")
-    block = _index_rule(ctx, tuple(indices))
+    block = index_rule(ctx, tuple(indices))
     expected = TensorType((*shape[:axis], *block, *shape[axis + len(indices) :]), updates.dtype)
     if expected.ndim != updates.ndim:
         ctx.shape_error("updates have a wrong rank", expected, updates)
@@ -314,7 +229,7 @@ def _scatter_numpy(*operands: Array, shape: tuple[int, ...], axis: int) -> Array
     out = np.zeros(shape, updates.dtype)
     if updates.size:
         found = [wrap(t, shape[axis + k], "scatter_add") for k, t in enumerate(indices)]
-        np.add.at(out, _key(axis, found), updates)
+        np.add.at(out, key_of(axis, found), updates)
     return out
 
 
@@ -370,7 +285,7 @@ def _scatter_samples() -> Iterable[Sample]:
         updates = rng.normal(size=(*shape[:axis], *block, *shape[axis + len(indices) :]))
         expected = np.zeros(shape)
         for at in np.ndindex(*block):
-            expected[_key(axis, [int(t[at]) for t in indices])] += updates[_key(axis, at)]
+            expected[key_of(axis, [int(t[at]) for t in indices])] += updates[key_of(axis, at)]
         yield Sample((*indices, updates), {"shape": shape, "axis": axis}, expected, call=_call_scatter)
 
 

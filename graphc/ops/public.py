@@ -13,6 +13,7 @@ from graphc.ops.einstein import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
 from graphc.ops.functions import *
+from graphc.ops.grids import *
 from graphc.ops.group_normalization import *
 from graphc.ops.indexing import *
 from graphc.ops.joining import *

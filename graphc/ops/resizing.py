@@ -20,7 +20,7 @@ from graphc.lower.rules import Expand
 from graphc.ops.axes import as_dim, is_int
 from graphc.ops.counting import size_tensor
 from graphc.ops.elementwise import astype
-from graphc.ops.gather import gather_clipped
+from graphc.ops.gather_clipped import gather_clipped
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import FLOAT64, FLOATS, INT64, NUMERIC, TensorType, is_float
