@@ -39,6 +39,7 @@ from graphc.leaves import Variable as Variable
 from graphc.leaves import constant as constant
 from graphc.leaves import placeholder as placeholder
 from graphc.leaves import variable as variable
+from graphc.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from graphc.nn.dropout import drop_connect as drop_connect
 from graphc.nn.dropout import dropout as dropout
 from graphc.ops.public import *

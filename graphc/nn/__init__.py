@@ -1,11 +1,13 @@
 """Neural networks: layers that own variables, losses, initializers."""
 
 from graphc.nn import initializers
+from graphc.nn.attention import scaled_dot_product_attention
+from graphc.nn.attention_layers import AdditiveAttention, MultiHeadAttention
 from graphc.nn.convolution import Conv1d, Conv2d, Conv3d
 from graphc.nn.dense import Dense, DropConnect, Embedding
 from graphc.nn.dropout import Dropout, drop_connect, dropout
 from graphc.nn.layer import Activation, Flatten, Layer, Sequential
-from graphc.nn.normalization import BatchNorm, LayerNorm
+from graphc.nn.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from graphc.nn.pooling import (
     AvgPool1d,
     AvgPool2d,
@@ -16,6 +18,9 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from graphc.nn.resampling import Upsample
+from graphc.nn.spectral import SpectralNorm, spectral_norm
+from graphc.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from graphc.ops.losses import (
     binary_cross_entropy,
     elastic_penalty,
@@ -32,6 +37,7 @@ from graphc.ops.losses import (
 
 __all__ = [
     "Activation",
+    "AdditiveAttention",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -39,6 +45,9 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dense",
     "DropConnect",
     "Dropout",
@@ -46,12 +55,18 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "GroupNorm",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
+    "LocalResponseNorm",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MultiHeadAttention",
     "Sequential",
+    "SpectralNorm",
+    "Upsample",
     "binary_cross_entropy",
     "drop_connect",
     "dropout",
@@ -64,6 +79,8 @@ __all__ = [
     "l2_penalty",
     "mse",
     "multiclass_hinge",
+    "scaled_dot_product_attention",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "spectral_norm",
 ]

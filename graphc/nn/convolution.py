@@ -9,7 +9,8 @@ import numpy as np
 
 from graphc import ops
 from graphc.errors import ArgumentError, caller
-from graphc.nn.initializers import Initializer
+from graphc.leaves import variable
+from graphc.nn.initializers import Initializer, resolve
 from graphc.nn.layer import Layer, positive
 from graphc.tensor import Tensor
 
@@ -18,10 +19,11 @@ __all__ = ["Conv1d", "Conv2d", "Conv3d"]
 Function = Callable[[Tensor], Tensor]
 
 
-class _Conv(Layer):
+class ConvLayer(Layer):
     """A convolution over `rank` axes, a bias per output channel, an activation; see `Conv2d`."""
 
     rank: ClassVar[int]
+    function: ClassVar[str] = "conv"
 
     def __init__(
         self,
@@ -52,10 +54,20 @@ class _Conv(Layer):
             )
         window = self._window(kernel)
         shape = (out_channels, in_channels // groups, *window)
-        self.weight = self.weight_variable("weight", shape, initializer, dtype, seed)
+        first = self.arranged(resolve(initializer)(shape, dtype, seed), groups)
+        self.weight = variable(first, name=f"{self.name}.weight", trainable=True)
         self.bias = self.weight_variable("bias", (out_channels,), "zeros", dtype) if bias else None
-        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self.options: dict[str, Any] = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
         self.activation = activation
+
+    def arranged(self, weight: np.ndarray[Any, Any], groups: int) -> np.ndarray[Any, Any]:
+        """Return what was drawn as (outputs, inputs of a group, *kernel) as the function takes it."""
+        return weight
 
     def _window(self, kernel: int | tuple[int, ...]) -> tuple[int, ...]:
         window = (kernel,) * self.rank if isinstance(kernel, (int, np.integer)) else tuple(kernel)
@@ -72,14 +84,14 @@ class _Conv(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Convolve, add, activate."""
-        convolve: Callable[..., Tensor] = getattr(ops, f"conv{self.rank}d")
+        convolve: Callable[..., Tensor] = getattr(ops, f"{self.function}{self.rank}d")
         y = convolve(x, self.weight, **self.options)
         if self.bias is not None:
             y = y + self.bias.reshape((-1, *(1,) * self.rank))
         return y if self.activation is None else self.activation(y)
 
 
-class Conv1d(_Conv):
+class Conv1d(ConvLayer):
     """`graphc.conv1d` with a weight and a bias of its own, on (batch, channels, length).
 
     Parameters are those of `Conv2d`.
@@ -95,7 +107,7 @@ class Conv1d(_Conv):
     rank = 1
 
 
-class Conv2d(_Conv):
+class Conv2d(ConvLayer):
     """`graphc.conv2d` with a weight and a bias of its own, on (batch, channels, height, width).
 
     Parameters
@@ -137,7 +149,7 @@ class Conv2d(_Conv):
     rank = 2
 
 
-class Conv3d(_Conv):
+class Conv3d(ConvLayer):
     """`graphc.conv3d` with a weight and a bias of its own, on (batch, channels, depth, height, width).
 
     Parameters are those of `Conv2d`.

@@ -1,4 +1,4 @@
-"""Layers that bring activations to mean 0 and variance 1."""
+"""Layers that bring activations to mean 0 and variance 1, or to a common scale."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ import numpy as np
 from graphc.errors import ArgumentError, caller
 from graphc.leaves import variable
 from graphc.nn.layer import Layer, positive
-from graphc.ops import batch_norm, batch_norm_training, element_count, layer_norm, where, with_update
+from graphc.ops import (
+    batch_norm,
+    batch_norm_training,
+    element_count,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    where,
+    with_update,
+)
 from graphc.tensor import Tensor
 
-__all__ = ["BatchNorm", "LayerNorm"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm"]
 
 
 class BatchNorm(Layer):
@@ -145,3 +155,145 @@ class LayerNorm(Layer):
         """Normalize."""
         axes = tuple(range(x.ndim - len(self.shape), x.ndim))
         return layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)
+
+
+class _ChannelScale(Layer):
+    """A weight and a bias per channel, or neither."""
+
+    def __init__(self, channels: int, eps: float, affine: bool, dtype: object, name: str | None) -> None:
+        super().__init__(name)
+        positive(type(self).__name__, num_channels=channels)
+        self.weight = self.weight_variable("weight", (channels,), "ones", dtype) if affine else None
+        self.bias = self.weight_variable("bias", (channels,), "zeros", dtype) if affine else None
+        self.eps = eps
+
+
+class GroupNorm(_ChannelScale):
+    """Group normalization (Wu and He, 2018) of (batch, channels, *spatial).
+
+    Parameters
+    ----------
+    groups : int
+        Number of groups of channels, each normalized by itself.
+    num_channels : int
+        Size of axis 1, a multiple of `groups`.
+    eps : float, default 1e-5
+        Added to the variance.
+    affine : bool, default True
+        Whether to scale by a weight and add a bias.
+    dtype : dtype, default float32
+        float32 or float64.
+    name : str, optional
+        Prefix of the variables' names.
+
+    Attributes
+    ----------
+    weight, bias : Variable or None
+        Trainable scale and offset of every channel.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> x = gx.placeholder("x", shape=("batch", 8, 32, 32))
+    >>> gx.nn.GroupNorm(4, 8)(x)
+    <Tensor float32[batch, 8, 32, 32]>
+    """
+
+    def __init__(
+        self,
+        groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        *,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(num_channels, eps, affine, dtype, name)
+        positive("GroupNorm", groups=groups)
+        if num_channels % groups:
+            raise ArgumentError(
+                "GroupNorm: bad groups",
+                expected=f"a divisor of the number of channels ({num_channels})",
+                given=repr(groups),
+                where=caller(),
+            )
+        self.groups = groups
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """Normalize."""
+        return group_norm(x, self.groups, self.weight, self.bias, eps=self.eps)
+
+
+class InstanceNorm(_ChannelScale):
+    """Instance normalization (Ulyanov, Vedaldi and Lempitsky, 2016) of (batch, channels, *spatial).
+
+    Parameters
+    ----------
+    num_channels : int
+        Size of axis 1.
+    eps : float, default 1e-5
+        Added to the variance.
+    affine : bool, default False
+        Whether to scale by a weight and add a bias.
+    dtype : dtype, default float32
+        float32 or float64.
+    name : str, optional
+        Prefix of the variables' names.
+
+    Attributes
+    ----------
+    weight, bias : Variable or None
+        Trainable scale and offset of every channel.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> x = gx.placeholder("x", shape=("batch", 8, 32, 32))
+    >>> gx.nn.InstanceNorm(8)(x)
+    <Tensor float32[batch, 8, 32, 32]>
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = False,
+        *,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(num_channels, eps, affine, dtype, name)
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """Normalize."""
+        return instance_norm(x, self.weight, self.bias, eps=self.eps)
+
+
+class LocalResponseNorm(Layer):
+    """`graphc.local_response_norm` as a layer, on (batch, channels, *spatial).
+
+    Parameters
+    ----------
+    size, alpha, beta, k
+        As in the function.
+    name : str, optional
+        Shown when it is printed.
+
+    Examples
+    --------
+    >>> import graphc as gx, numpy as np
+    >>> gx.nn.LocalResponseNorm(5)(np.ones((2, 8, 4, 4)))
+    <Tensor float64[2, 8, 4, 4]>
+    """
+
+    def __init__(
+        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, name: str | None = None
+    ) -> None:
+        super().__init__(name)
+        positive("LocalResponseNorm", size=size)
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """Divide by the neighbours' power."""
+        return local_response_norm(x, self.size, self.alpha, self.beta, self.k)

@@ -116,7 +116,8 @@ def gather(x: Tensor, indices: list[Tensor], axis: int) -> Tensor:
     return found
 
 
-def _index_rule(ctx: Infer, indices: tuple[TensorType, ...]) -> Shape:
+def index_rule(ctx: Infer, indices: tuple[TensorType, ...]) -> Shape:
+    """Return the shape that all index operands have."""
     shape = indices[0].shape
     for t in indices:
         ctx.dtype_in(t.dtype, INTEGERS, "index")
@@ -130,7 +131,7 @@ def _index_rule(ctx: Infer, indices: tuple[TensorType, ...]) -> Shape:
 def _gather_rule(ctx: Infer, x: TensorType, *indices: TensorType, axis: int) -> TensorType:
     if axis + len(indices) > x.ndim:
         ctx.shape_error("more indices than axes", f"at most {x.ndim - axis}", len(indices))
-    block = _index_rule(ctx, indices)
+    block = index_rule(ctx, indices)
     return TensorType((*x.shape[:axis], *block, *x.shape[axis + len(indices) :]), x.dtype)
 
 
@@ -139,11 +140,12 @@ def _gather_numpy(x: Array, *indices: Array, axis: int) -> Array:
     if 0 in shape:
         return np.zeros(shape, x.dtype)
     found = [wrap(t, x.shape[axis + k], "take") for k, t in enumerate(indices)]
-    selected: Array = x[_key(axis, found)]
+    selected: Array = x[key_of(axis, found)]
     return selected
 
 
-def _key(axis: int, indices: Sequence[Any]) -> Any:
+def key_of(axis: int, indices: Sequence[Any]) -> Any:
+    """Return what selects by the indices from `axis` on, as NumPy's key."""
     return (*[slice(None)] * axis, *indices)
 
 
@@ -227,7 +229,7 @@ def scatter_sum(indices: list[Tensor], updates: Tensor, shape: Shape, axis: int)
 def _scatter_rule(ctx: Infer, *types: TensorType, shape: Shape, axis: int) -> TensorType:
     *indices, updates = types
     ctx.dtype_in(updates.dtype, NUMERIC, "updates")
-    block = _index_rule(ctx, tuple(indices))
+    block = index_rule(ctx, tuple(indices))
     expected = TensorType((*shape[:axis], *block, *shape[axis + len(indices) :]), updates.dtype)
     if expected.ndim != updates.ndim:
         ctx.shape_error("updates have a wrong rank", expected, updates)
@@ -241,7 +243,7 @@ def _scatter_numpy(*operands: Array, shape: tuple[int, ...], axis: int) -> Array
     out = np.zeros(shape, updates.dtype)
     if updates.size:
         found = [wrap(t, shape[axis + k], "scatter_add") for k, t in enumerate(indices)]
-        np.add.at(out, _key(axis, found), updates)
+        np.add.at(out, key_of(axis, found), updates)
     return out
 
 
@@ -307,7 +309,7 @@ def _scatter_samples() -> Iterable[Sample]:
         updates = rng.normal(size=(*shape[:axis], *block, *shape[axis + len(indices) :]))
         expected = np.zeros(shape)
         for at in np.ndindex(*block):
-            expected[_key(axis, [int(t[at]) for t in indices])] += updates[_key(axis, at)]
+            expected[key_of(axis, [int(t[at]) for t in indices])] += updates[key_of(axis, at)]
         yield Sample((*indices, updates), {"shape": shape, "axis": axis}, expected, call=_call_scatter)
 
 

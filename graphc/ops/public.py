@@ -13,12 +13,15 @@ from graphc.ops.einstein import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
 from graphc.ops.functions import *
+from graphc.ops.grids import *
+from graphc.ops.group_normalization import *
 from graphc.ops.indexing import *
 from graphc.ops.joining import *
 from graphc.ops.linalg import *
 from graphc.ops.linear_units import *
 from graphc.ops.logic import *
 from graphc.ops.markers import *
+from graphc.ops.masked_softmax import *
 from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
@@ -28,6 +31,7 @@ from graphc.ops.products import *
 from graphc.ops.ranges import *
 from graphc.ops.reductions import *
 from graphc.ops.refused import *
+from graphc.ops.resizing import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *
