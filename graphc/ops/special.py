@@ -132,7 +132,8 @@ def _series_of_lgamma(zero: int) -> tuple[float, ...]:
     return (0.0, slope, *map(float, terms))
 
 
-def _lgamma_numpy(x: Array) -> Array:
+def lgamma_numpy(x: Array) -> Array:
+    """Return the logarithm of the gamma function of an array."""
     # Python's function is exact to an ulp of 1 only, where the result is near 0.
     wide = x.astype(np.float64)
     result = np.asarray(np.frompyfunc(_lgamma_of_number, 1, 1)(wide), np.float64)
@@ -180,7 +181,7 @@ def _digamma_numpy(x: Array) -> Array:
 
 lgamma = unary(
     "lgamma",
-    _lgamma_numpy,
+    lgamma_numpy,
     lambda x: call("lgamma", x),
     doc="Compute the logarithm of the gamma function's absolute value elementwise.",
     gradient=lambda g, out, x: [g * digamma(x)],
