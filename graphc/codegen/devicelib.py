@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from graphc.codegen.device import i64
+from graphc.codegen.device_draws import random_below_i64, random_gamma_f64, random_poisson_f64
 
-__all__ = ["power_i64"]
+__all__ = ["power_i64", "random_below_i64", "random_gamma_f64", "random_poisson_f64"]
 
 
 def power_i64(base: i64, exponent: i64) -> i64:

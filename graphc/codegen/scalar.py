@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from graphc.codegen import mathlib
+from graphc.codegen import devicelib, mathlib
 from graphc.types import DType, is_float
 
 SHORT = {
@@ -142,13 +142,18 @@ def _template(fn: str, dtype: DType) -> str:
     kind = _FLOAT if is_float(dtype) else _BOOL if str(dtype) == "bool" else _INTEGER
     if fn in kind:
         return kind[fn]
-    library = getattr(mathlib, f"{fn}_{SHORT[str(dtype)]}", None) if is_float(dtype) else None
+    library = _library(f"{fn}_{SHORT[str(dtype)]}")
     if library is not None:
         places = ", ".join(f"{{{k}}}" for k in range(library.__code__.co_argcount))
         return f"{fn}_{{t}}({places})"
     if fn in _ANY:
         return _ANY[fn]
     return f"({{0}} {_INFIX[fn]} {{1}})"
+
+
+def _library(name: str) -> Any:
+    found = (getattr(module, name, None) for module in (mathlib, devicelib))
+    return next((function for function in found if function is not None), None)
 
 
 def stored(text: str, dtype: DType) -> str:

@@ -157,14 +157,12 @@ class Op:
     gradient : callable, optional
         ``gradient(g, out, *inputs, **attrs) -> sequence of Tensor or None``, one per
         input, where `g` is the cotangent of the result `out`.  Absent where none exists.
-        A `Control` op's takes a cotangent or None per result, and ``wanted``, which tells for
-        each input whether its cotangent will be used.
+        That of an op with several results takes a cotangent or None per result, and ``wanted``,
+        which tells for each input whether its cotangent will be used.
     batch : callable, optional
         ``batch(size, batched, node, *inputs) -> Tensor``: the result of `node` for `size` rows
         at once, where the operands marked in `batched` have a leading axis of rows, and so has
         the result (a tuple of them for a node with several).  See `graphc.ops.batching`.
-        That of an op with several results takes a cotangent or None per result, and ``wanted``,
-        which tells for each input whether its cotangent will be used.
     tangent : callable, optional
         ``tangent(tangents, out, *inputs, **attrs) -> Tensor or None``: the derivative of the
         result along one tangent, or None for no change, per input.  Of an op with several

@@ -25,6 +25,7 @@ from graphc.ops.masked_softmax import *
 from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
+from graphc.ops.polygamma import *
 from graphc.ops.pooling import *
 from graphc.ops.power import *
 from graphc.ops.products import *
@@ -37,5 +38,6 @@ from graphc.ops.shape import *
 from graphc.ops.slicing import *
 from graphc.ops.soft_maximum import *
 from graphc.ops.sorting import *
+from graphc.ops.special import *
 from graphc.ops.statistics import *
 from graphc.ops.transpose import *

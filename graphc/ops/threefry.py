@@ -5,7 +5,9 @@ not depend on the number of threads, on fusion or on the order of evaluation.  T
 is from Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC'11).
 
 A draw takes two nodes.  `random_key` mixes the generator's state with the draw's stream
-number into a two-word key, once; `random_uniform` enciphers each position under that key.
+number into a two-word key, once; another op enciphers each position under that key, see
+`graphc.ops.random_words` and `graphc.ops.rejection`.  `random_fold` mixes a number into a key,
+so that each iteration of a loop has a key of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from graphc.lower.expr import Expr, call
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
-from graphc.types import FLOAT32, FLOAT64, FLOATS, INT32, INT64, DType, TensorType, as_dtype
+from graphc.types import INT32, INT64, TensorType
 
 __all__: list[str] = []
 
@@ -50,7 +52,8 @@ def threefry(key: tuple[Array, Array], counter: tuple[Array, Array]) -> tuple[Ar
     return x, y
 
 
-def _threefry_expr(key: Words, counter: Words) -> Words:
+def threefry_expr(key: Words, counter: Words) -> Words:
+    """Return what `threefry` does, as scalar expressions of int32."""
     # int32 wraps like uint32 does, and one lane of a vector register holds one word.
     schedule = (key[0], key[1], _xor(_xor(key[0], key[1]), _word(_PARITY)))
     x, y = counter[0] + schedule[0], counter[1] + schedule[1]
@@ -64,10 +67,11 @@ def _threefry_expr(key: Words, counter: Words) -> Words:
 
 
 def _rotate(word: Expr, by: int) -> Expr:
-    return call("bitor", call("shl", word, _word(by)), _shift_right(word, 32 - by))
+    return call("bitor", call("shl", word, _word(by)), shift_right(word, 32 - by))
 
 
-def _shift_right(word: Expr, by: int) -> Expr:
+def shift_right(word: Expr, by: int) -> Expr:
+    """Return the upper bits of a word."""
     # `shr` keeps the sign, as int32 does; the mask makes it a logical shift.
     return call("bitand", call("shr", word, _word(by)), _word((1 << (32 - by)) - 1))
 
@@ -77,22 +81,37 @@ def _xor(a: Expr, b: Expr) -> Expr:
 
 
 def _word(value: int) -> Expr:
+    """Return a constant of 32 bits."""
     return expr.const(value - 2**32 if value >= 2**31 else value, INT32)
 
 
-def _split(value: Array) -> tuple[Array, Array]:
+def split(value: Array) -> tuple[Array, Array]:
+    """Return the two words of each number, the lower one first."""
     wide = value.astype(np.uint64)
     return (wide & _LOW).astype(np.uint32), (wide >> np.uint64(32)).astype(np.uint32)
 
 
-def _split_expr(value: Expr) -> Words:
+def split_expr(value: Expr) -> Words:
+    """Return what `split` does, as scalar expressions."""
     high = expr.const(0, INT64) if value.kind == "const" else call("shr", value, expr.const(32, INT64))
     return expr.cast(value, INT32), expr.cast(high, INT32)
 
 
-def _words(site: Site, operand: int) -> Words:
+def key_words(site: Site, operand: int) -> Words:
+    """Return the two words of an operand that is a key."""
     first, second = (site.read(operand, (expr.index_const(i),)) for i in range(2))
     return expr.cast(first, INT32), expr.cast(second, INT32)
+
+
+def position(shape: Shape, index: Index) -> Words:
+    """Return the number of an element in row-major order, as two words."""
+    flat = expr.ZERO
+    for size, i in zip(shape, index, strict=True):
+        flat = flat * expr.size(size) + i
+    count = dims.product(shape)
+    if isinstance(count, int) and count <= 2**32:
+        return expr.cast(flat, INT32), _word(0)
+    return split_expr(flat)
 
 
 # ---------------------------------------------------------------- key of a draw
@@ -132,20 +151,28 @@ def _key_rule(ctx: Infer, state: TensorType, stream: TensorType) -> TensorType:
 
 
 def _key_numpy(state: Array, stream: Array) -> Array:
-    seed, counter = _split(state[:1]), _split(state[1:])
+    seed, counter = split(state[:1]), split(state[1:])
     step = threefry(seed, counter)
-    return np.concatenate(threefry(step, (_split(stream[:1])[0], _split(stream[1:])[0]))).view(np.int32)
+    return np.concatenate(threefry(step, (split(stream[:1])[0], split(stream[1:])[0]))).view(np.int32)
 
 
 def _key_lower(site: Site, index: Index) -> Expr:
-    seed = _split_expr(site.read(0, (expr.ZERO,)))
-    counter = _split_expr(site.read(0, (expr.index_const(1),)))
-    stream = _words(site, 1)
-    words = _threefry_expr(_threefry_expr(seed, counter), stream)
+    seed = split_expr(site.read(0, (expr.ZERO,)))
+    counter = split_expr(site.read(0, (expr.index_const(1),)))
+    stream = key_words(site, 1)
+    words = threefry_expr(threefry_expr(seed, counter), stream)
     return expr.where(index[0].eq(0), *words)
 
 
-def _no_gradient(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
+def check_key(ctx: Infer, key: TensorType) -> None:
+    """Require that an operand is a key."""
+    ctx.dtype_in(key.dtype, (INT32,), "key")
+    if key.shape != (2,):
+        ctx.shape_error("bad key", "int32[2]", key)
+
+
+def no_gradient(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
+    """Return the gradient of what is drawn from a key alone."""
     return [None] * len(inputs)
 
 
@@ -160,7 +187,7 @@ RANDOM_KEY = Op(
     _key_rule,
     _key_numpy,
     Map(_key_lower),
-    gradient=_no_gradient,
+    gradient=no_gradient,
     api=random_key,
     samples=_key_samples,
     errors=lambda: (
@@ -175,18 +202,16 @@ RANDOM_KEY = Op(
 )
 
 
-# ------------------------------------------------------------------ the numbers
-def random_uniform(key: TensorLike, shape: Shape, dtype: object = "float32") -> Tensor:
-    """Return numbers uniform in [0, 1) from a key: 24 random bits in float32, 53 in float64.
+# ------------------------------------------------------------- keys in a loop
+def random_fold(key: TensorLike, number: TensorLike) -> Tensor:
+    """Return another key, as different numbers give other ones: the key of one iteration of a loop.
 
     Parameters
     ----------
     key : array_like
         int32[2], from `random_key`.
-    shape : tuple of int or dimension
-        Sizes of the result.
-    dtype : dtype, default float32
-        float32 or float64.
+    number : array_like
+        An int64 scalar.
 
     Returns
     -------
@@ -195,70 +220,48 @@ def random_uniform(key: TensorLike, shape: Shape, dtype: object = "float32") -> 
     Examples
     --------
     >>> import graphc as gx
-    >>> from graphc.ops.threefry import random_key, random_uniform
-    >>> gx.evaluate(random_uniform(random_key(gx.constant([0, 0]), stream=[0, 0]), (3,), "float64")).round(3)
-    array([0.159, 0.39 , 0.361])
+    >>> from graphc.ops.threefry import random_fold, random_key
+    >>> random_fold(random_key(gx.constant([0, 0]), stream=[0, 0]), 3)
+    <Tensor int32[2]>
     """
-    return RANDOM_UNIFORM(as_tensor(key), shape=tuple(shape), dtype=as_dtype(dtype))
+    return RANDOM_FOLD(as_tensor(key), as_tensor(number))
 
 
-def _uniform_rule(ctx: Infer, key: TensorType, shape: Shape, dtype: DType) -> TensorType:
-    ctx.dtype_in(key.dtype, (INT32,), "key")
-    ctx.dtype_in(dtype, FLOATS, "result")
-    if key.shape != (2,):
-        ctx.shape_error("bad key", "int32[2]", key)
-    return TensorType(shape, dtype)
+def _fold_rule(ctx: Infer, key: TensorType, number: TensorType) -> TensorType:
+    check_key(ctx, key)
+    ctx.dtype_in(number.dtype, (INT64,), "number")
+    ctx.rank(number, 0, "number")
+    return TensorType((2,), INT32)
 
 
-def _uniform_numpy(key: Array, shape: tuple[int, ...], dtype: DType) -> Array:
+def _fold_numpy(key: Array, number: Array) -> Array:
     words = key.view(np.uint32)
-    positions = np.arange(np.prod(shape, dtype=np.int64))
-    x, y = threefry((words[:1], words[1:]), _split(positions))
-    if dtype == FLOAT32:
-        return ((x >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)).reshape(shape)
-    high, low = (x >> np.uint32(5)).astype(np.float64), (y >> np.uint32(6)).astype(np.float64)
-    return ((high * 2.0**26 + low) * 2.0**-53).reshape(shape)
+    return np.concatenate(threefry((words[:1], words[1:]), split(number.reshape(1)))).view(np.int32)
 
 
-def _uniform_lower(site: Site, index: Index) -> Expr:
-    shape = site.type.shape
-    x, y = _threefry_expr(_words(site, 0), _position(shape, index))
-    if site.type.dtype == FLOAT32:
-        return expr.cast(_shift_right(x, 8), FLOAT32) * 2.0**-24
-    high, low = expr.cast(_shift_right(x, 5), FLOAT64), expr.cast(_shift_right(y, 6), FLOAT64)
-    return (high * 2.0**26 + low) * 2.0**-53
+def _fold_lower(site: Site, index: Index) -> Expr:
+    words = threefry_expr(key_words(site, 0), split_expr(site.read(1, ())))
+    return expr.where(index[0].eq(0), *words)
 
 
-def _position(shape: Shape, index: Index) -> Words:
-    flat = expr.ZERO
-    for size, i in zip(shape, index, strict=True):
-        flat = flat * expr.size(size) + i
-    count = dims.product(shape)
-    if isinstance(count, int) and count <= 2**32:
-        return expr.cast(flat, INT32), _word(0)
-    return _split_expr(flat)
+def _fold_samples() -> Iterable[Sample]:
+    for number in (0, 1, -1, 2**40 + 5):
+        yield Sample((np.array([3, -4], np.int32), np.array(number)), differentiable=False)
 
 
-def _uniform_samples() -> Iterable[Sample]:
-    key = np.array([123456789, -987654321], np.int32)
-    for shape in ((), (0, 3), (1,), (7,), (2, 3, 5)):
-        for dtype in ("float32", "float64"):
-            yield Sample((key,), {"shape": shape, "dtype": dtype}, differentiable=False)
-
-
-RANDOM_UNIFORM = Op(
-    "random_uniform",
-    _uniform_rule,
-    _uniform_numpy,
-    Map(_uniform_lower),
-    gradient=_no_gradient,
-    api=random_uniform,
-    samples=_uniform_samples,
+RANDOM_FOLD = Op(
+    "random_fold",
+    _fold_rule,
+    _fold_numpy,
+    Map(_fold_lower),
+    gradient=no_gradient,
+    api=random_fold,
+    samples=_fold_samples,
     errors=lambda: (
-        ErrorSample(lambda: random_uniform(np.zeros(3, np.int32), (2,)), ShapeError, "bad key"),
-        ErrorSample(lambda: random_uniform(np.zeros(2), (2,)), DTypeError, "key"),
-        ErrorSample(lambda: random_uniform(np.zeros(2, np.int32), (2,), "int64"), DTypeError, "result"),
+        ErrorSample(lambda: random_fold(np.zeros(3, np.int32), 0), ShapeError, "bad key"),
+        ErrorSample(lambda: random_fold(np.zeros(2, np.int32), 0.5), DTypeError, "number"),
+        ErrorSample(lambda: random_fold(np.zeros(2, np.int32), [0]), ShapeError, "number"),
     ),
     dtypes=(INT32,),
-    cost=120,
+    cost=200,
 )

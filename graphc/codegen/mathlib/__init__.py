@@ -1,11 +1,12 @@
 """Vector math: elementary functions of float32 and float64 as branch-free arithmetic that LLVM vectorizes.
 
-Each function exists twice, `exp_f32` and `exp_f64`, and stays within 2 ulp of the exact result over the
-whole range: infinities, nan, signed zeros and subnormals included. The one exception is logaddexp where
-its result is near zero: its error is then counted in ulps of the larger operand. The functions are plain
-Python functions of NumPy scalars. The just-in-time compiler takes them as they are, replaces the free
-names that come from `graphc.codegen.device` by LLVM types and instructions, compiles every function they
-call the same way, and inlines all of it into a kernel's loop.
+Each function exists twice, `exp_f32` and `exp_f64`, and stays within 2 ulp of the exact result over the whole
+range: infinities, nan, signed zeros and subnormals included. Exceptions are erfc and digamma with 3 ulp, and
+results that cancel: of logaddexp near zero, whose error is then counted in ulps of the larger operand, and of
+lgamma and digamma for negative arguments. The functions are plain Python functions of NumPy scalars. The
+just-in-time compiler takes them as they are, replaces the free names that come from `graphc.codegen.device`
+by LLVM types and instructions, compiles every function they call the same way, and inlines all of it into a
+kernel's loop.
 
 Rules that keep them vectorizable and exact:
 
@@ -38,6 +39,20 @@ from graphc.codegen.mathlib.exponential import (
     sinh_f64,
     tanh_f32,
     tanh_f64,
+)
+from graphc.codegen.mathlib.gamma_function import (
+    digamma_f32,
+    digamma_f64,
+    lgamma_f32,
+    lgamma_f64,
+)
+from graphc.codegen.mathlib.inverse_error import (
+    erfc_f32,
+    erfc_f64,
+    erfcinv_f32,
+    erfcinv_f64,
+    erfinv_f32,
+    erfinv_f64,
 )
 from graphc.codegen.mathlib.inverse_hyperbolic import (
     acosh_f32,
@@ -112,8 +127,16 @@ __all__ = [
     "cos_f64",
     "cosh_f32",
     "cosh_f64",
+    "digamma_f32",
+    "digamma_f64",
     "erf_f32",
     "erf_f64",
+    "erfc_f32",
+    "erfc_f64",
+    "erfcinv_f32",
+    "erfcinv_f64",
+    "erfinv_f32",
+    "erfinv_f64",
     "exp2_f32",
     "exp2_f64",
     "exp_f32",
@@ -122,6 +145,8 @@ __all__ = [
     "expm1_f64",
     "hypot_f32",
     "hypot_f64",
+    "lgamma_f32",
+    "lgamma_f64",
     "log1p_f32",
     "log1p_f64",
     "log2_f32",

@@ -106,6 +106,18 @@ def poly15(x: F, c: tuple[F, ...]) -> F:
     return (((p * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
 
 
+def poly18(x: F, c: tuple[F, ...]) -> F:
+    """Return the polynomial with the 18 coefficients c, lowest power first, at x.
+
+    >>> poly18(f64(1), (f64(0.5),) * 18)
+    np.float64(9.0)
+    """
+    p = ((((c[17] * x + c[16]) * x + c[15]) * x + c[14]) * x + c[13]) * x + c[12]
+    p = ((((p * x + c[11]) * x + c[10]) * x + c[9]) * x + c[8]) * x + c[7]
+    p = ((((p * x + c[6]) * x + c[5]) * x + c[4]) * x + c[3]) * x + c[2]
+    return (p * x + c[1]) * x + c[0]
+
+
 def poly19(x: F, c: tuple[F, ...]) -> F:
     """Return the polynomial with the 19 coefficients c, lowest power first, at x.
 
@@ -128,3 +140,16 @@ def poly20(x: F, c: tuple[F, ...]) -> F:
     p = ((((p * x + c[13]) * x + c[12]) * x + c[11]) * x + c[10]) * x + c[9]
     p = ((((p * x + c[8]) * x + c[7]) * x + c[6]) * x + c[5]) * x + c[4]
     return (((p * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
+
+
+def poly22(x: F, c: tuple[F, ...]) -> F:
+    """Return the polynomial with the 22 coefficients c, lowest power first, at x.
+
+    >>> poly22(f64(1), (f64(0.5),) * 22)
+    np.float64(11.0)
+    """
+    p = ((((c[21] * x + c[20]) * x + c[19]) * x + c[18]) * x + c[17]) * x + c[16]
+    p = ((((p * x + c[15]) * x + c[14]) * x + c[13]) * x + c[12]) * x + c[11]
+    p = ((((p * x + c[10]) * x + c[9]) * x + c[8]) * x + c[7]) * x + c[6]
+    p = ((((p * x + c[5]) * x + c[4]) * x + c[3]) * x + c[2]) * x + c[1]
+    return p * x + c[0]
