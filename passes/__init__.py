@@ -14,6 +14,9 @@ from .expand import ExpandComposites
 from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .fuse import Fuse
+from .hoist_loop_inputs import HoistLoopInputs
+from .hoist_loop_outputs import HoistLoopOutputs
+from .hoist_loop_sums import HoistLoopSums
 from .join_windows import JoinWindows
 from .merge_loops import MergeLoops
 from .merge_matmuls import MergeSiblingMatmuls
@@ -36,6 +39,9 @@ __all__ = [
     "FoldBatchNorm",
     "FoldConstants",
     "Fuse",
+    "HoistLoopInputs",
+    "HoistLoopOutputs",
+    "HoistLoopSums",
     "JoinWindows",
     "MergeEqual",
     "MergeLoops",
@@ -99,6 +105,13 @@ FULL: tuple[Step, ...] = (
     FoldBatchNorm(),
     # After it no rule may bring a composite back: stabilize stays outside the next group.
     ExpandComposites(),
+    # Before products are merged, which would tie those of a loop's slices to those of carried values.
+    PruneBodies(),
+    HoistLoopInputs(),
+    # Sums first: what they stack costs results that need the same nothing.
+    HoistLoopSums(),
+    HoistLoopOutputs(),
+    PruneBodies(),
     # Sums first: they join what siblings then need as well.  Both on merged operands.
     SumMatmuls(),
     SumReductions(),

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from graphc.control.bodies import replaced
 from graphc.control.branches import branch_node
 from graphc.control.loop import Loop, items
 from graphc.ir import Graph, Node, topological
-from graphc.lower.rules import Control, Expand, Item, Leaf
+from graphc.lower.rules import Control, Expand, Leaf
 from graphc.pipeline import record
+from graphc.rewriting.loops import replace_controls
 
 __all__ = ["PruneBodies"]
-
-T = TypeVar("T")
-Results = dict[tuple[Node, int], Node]
 
 
 @dataclass(frozen=True)
@@ -31,21 +28,12 @@ class PruneBodies:
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph whose loops and branches have no idle parts."""
-        image: dict[Node, Node] = {}
-        results: Results = {}
-        for node in graph.nodes:
-            source = node.inputs[0] if isinstance(node.op.lowering, Item) else None
-            if source is not None and (source, node.attrs["index"]) in results:
-                image[node] = results[source, node.attrs["index"]]
-                continue
-            moved = node.with_inputs(tuple(image[i] for i in node.inputs))
-            image[node] = moved
-            if not isinstance(node.op.lowering, Control):
-                continue
-            read = {u.attrs["index"] for u in graph.users[node]}
-            found = _pruned_loop(moved, read) if node.op.name == "loop" else _pruned_branch(moved, read)
-            results |= {(node, k): n for k, n in found.items()}
-        return graph.rewired({old: new for old, new in image.items() if old is not new})
+        return replace_controls(graph, _pruned)
+
+
+def _pruned(node: Node, read: Collection[int]) -> dict[int, Node]:
+    """Return the results of the node without idle parts; nothing if it has none."""
+    return _pruned_loop(node, read) if node.op.name == "loop" else _pruned_branch(node, read)
 
 
 # ----------------------------------------------------------------------- loops
@@ -54,7 +42,9 @@ def _pruned_loop(node: Node, read: Collection[int]) -> dict[int, Node]:
     loop = Loop.of(node)
     carried = len(loop.inits)
     fixed = {k for k, (a, b) in enumerate(zip(loop.carries, loop.following, strict=True)) if a is b}
-    ys = [k for k in range(len(loop.ys)) if carried + k in read]
+    stacks = list(zip(loop.ys, loop.y_flips, strict=True))
+    first = {k: stacks.index(stack) for k, stack in enumerate(stacks) if carried + k in read}
+    ys = sorted(set(first.values()))
     needed = _needed_carries(loop, read, ys) - fixed
     carries = [k for k in range(carried) if k in needed]
     # An unchanged carried value is an operand; constant operands stand inside.
@@ -95,7 +85,7 @@ def _pruned_loop(node: Node, read: Collection[int]) -> dict[int, Node]:
     results = items(new.node(node.where, node.name))
     found = {k: loop.inits[k] for k in fixed}
     found |= {k: results[i].node for i, k in enumerate(carries)}
-    found |= {carried + k: results[len(carries) + i].node for i, k in enumerate(ys)}
+    found |= {carried + k: results[len(carries) + ys.index(i)].node for k, i in first.items()}
     found[carried + len(loop.ys)] = results[-1].node
     return found
 
