@@ -98,9 +98,7 @@ def test_once_is_enough(step: Pass) -> None:
 def test_nothing_to_do_returns_the_same_object(step: Pass) -> None:
     def build(xs: Tensor, h: Tensor, w: Tensor) -> list[Tensor]:
         # Products of a loop that may end early stay inside: they may never be computed.
-        last, _ = gx.while_loop(
-            lambda c: c[1] < 3, lambda c: (c[0] + xs[0] @ w, c[1] + 1), (h, 0), max_steps=4
-        )
+        more = gx.while_loop(lambda c: c[1] < 3, lambda c: (c[0] + xs[0] @ w, c[1] + 1), (h, 0), 4)
         return [more[0], *gx.scan(lambda c, x: (gx.sin(c * x.sum()), c), h, xs)]
 
     graph = _graph(build, _leaves())
