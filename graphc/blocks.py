@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from graphc.codegen import contraction, handwritten, regions
+from graphc import recurrences
+from graphc.codegen import contraction, handwritten, recurrence, regions
 from graphc.codegen.loops import KernelText
 from graphc.control.loop import Loop as LoopParts
 from graphc.ir import Graph, Node
@@ -111,9 +112,18 @@ def _pieces(step: Step, position: int, assignment: Assignment, frontend: Fronten
         kernel = Kernel(name, step.members, tuple(step.writes), text, _source(name, text, frontend))
         yield Piece(kernel, step, _bindings(step, origins), writes, position)
         return
-    if step.node.op.name == "loop":
-        yield from _before_loop(step, position, assignment, frontend)
     blocks = tuple(_build(g, frontend, nested=True) for g in _nested_graphs(step.node))
+    if step.node.op.name == "loop":
+        inside = recurrences.found(step, blocks)
+        if inside is not None:
+            loop, bindings = inside
+            text = recurrence.generate(loop, assignment.shared(bindings.items()))
+            name = f"loop_{next(blocks[0].kernels).name}"
+            members = tuple(n for b in blocks for k in b.kernels for n in k.nodes)
+            kernel = Kernel(name, members, tuple(step.writes), text, _source(name, text, frontend))
+            yield Piece(kernel, step, bindings, writes, position)
+            return
+        yield from _before_loop(step, position, assignment, frontend)
     yield Piece(None, step, {}, writes, position, blocks)
 
 

@@ -9,7 +9,7 @@ and last use.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.concatenation import place_parts
@@ -56,10 +56,14 @@ class Assignment:
 
         Kernels take every memory through one parameter, so that pointers never alias.
         """
-        named: dict[Storage, object] = {}
-        same: dict[object, object] = {}
         handles: list[tuple[object, Storage]] = [*step.reads.items()]
         handles += [(("out", node), storage) for node, storage in step.writes.items()]
+        return self.shared(handles)
+
+    def shared(self, handles: Iterable[tuple[object, Storage]]) -> dict[object, object]:
+        """Return, for those of the given handles that lie in one memory, the first one of them."""
+        named: dict[Storage, object] = {}
+        same: dict[object, object] = {}
         for handle, storage in handles:
             lies = self.resolve(storage)
             if named.setdefault(lies, handle) is not handle:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cutting import everything_cut
 
 import graphc as gx
 from graphc.errors import ArgumentError, ControlFlowError, DTypeError, GradientError, GraphError, ShapeError
 from graphc.tensor import Tensor
+from tests.cutting import everything_cut
 
 Array = np.ndarray[Any, Any]
 rng = np.random.default_rng(0)
