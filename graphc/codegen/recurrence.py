@@ -127,6 +127,8 @@ def _groups(region: Region) -> list[Group]:
 
 # ------------------------------------------------------------------- the kernel
 _TIME = expr.index("t")
+# The number of iterations, where an operand says it.
+_TOTAL = expr.index("total")
 
 
 def generate(loop: Recurrence, aliases: Mapping[object, object]) -> KernelText:
@@ -176,7 +178,8 @@ def _outside(loop: Recurrence, value: Expr) -> Expr:
 
 def _place(loop: Recurrence, flip: bool) -> Expr:
     """Return which slice the present iteration takes."""
-    return expr.size(loop.length or 0) - 1 - _TIME if flip else _TIME
+    total = expr.size(loop.length or 0) if loop.count is None else _TOTAL
+    return total - 1 - _TIME if flip else _TIME
 
 
 def _first(loop: Recurrence, k: int) -> Expr:
@@ -189,7 +192,9 @@ def _open_time(emitter: Emitter, loop: Recurrence) -> None:
     most = str((1 << 63) - 1) if loop.length is None else emitter.size(loop.length)
     if loop.count is not None:
         given = emitter.text(expr.load(loop.count, (), INT64))
-        most = f"max(0, min({given}, {most}))"
+        emitter.line(f"total = max(0, min({given}, {most}))")
+        emitter.name(_TOTAL, "total")
+        most = "total"
     emitter.open(f"for t in range({most}):", [_TIME])
     emitter.name(_TIME, "t")
 
