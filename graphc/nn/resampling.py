@@ -7,11 +7,10 @@ from typing import Any
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.nn.layer import Layer
-from graphc.ops import arange, astype, floor, fractional_max_pool2d, resize, where
+from graphc.ops import arange, fractional_max_pool2d, resize
 from graphc.ops.axes import is_int
 from graphc.random import DEFAULT, Generator
 from graphc.tensor import Tensor
-from graphc.types import FLOAT64, INT64
 
 __all__ = ["FractionalMaxPool2d", "Upsample"]
 
@@ -54,8 +53,8 @@ class FractionalMaxPool2d(Layer):
     """Max pooling by a factor that is no whole number (Graham, "Fractional Max-Pooling", 2014).
 
     The regions of an axis are all of one of two lengths.  While training, each call of the
-    compiled program shifts their pseudo-random sequence by a random offset, the same for all
-    images; otherwise the offset is one half.
+    compiled program draws their order, the same for all images, as
+    `graphc.random.pooling_boundaries` does; otherwise they are spread evenly.
 
     Parameters
     ----------
@@ -123,19 +122,9 @@ class FractionalMaxPool2d(Layer):
                 given=str(x.type),
                 where=caller(),
             )
-        offset = (self.generator or DEFAULT).uniform((), dtype="float64") if training else 0.5
-        return pseudo_random_boundaries(size, count, offset)
-
-
-def pseudo_random_boundaries(size: int, count: int, offset: Tensor | float) -> Tensor:
-    """Return the ``count + 1`` boundaries of regions whose lengths are the two ints around their mean.
-
-    Boundary `i` is ``floor((i + offset) * size / count)``, counted from the first.
-    """
-    steps = arange(count + 1)
-    places = astype(floor((astype(steps, FLOAT64) + offset) * (size / count)), INT64)
-    # The last is `size` but for rounding.
-    return where(steps == count, size, places - places[0])
+        if training:
+            return (self.generator or DEFAULT).pooling_boundaries(size, count)
+        return (arange(count + 1) * size + count // 2) // count
 
 
 def _share(size: Dim, ratio: float) -> int:

@@ -15,8 +15,11 @@ import numpy as np
 from graphc import dims, ops
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
+from graphc.ir import Node
 from graphc.lower.rules import Loop, LoopBody, LoopSite
 from graphc.ops.axes import is_int
+from graphc.ops.batching import all_stacked, row_numbers
+from graphc.ops.counting import size_tensor
 from graphc.ops.elementwise import astype, number
 from graphc.ops.gather import as_indices, gather
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
@@ -256,6 +259,15 @@ for k in range({count} if {n} > 0 else 0):
     return LoopBody(tuple(line for line in lines.splitlines() if line))
 
 
+def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *operands: Tensor) -> Tensor:
+    x, image, *bounds = all_stacked(size, batched, operands)
+    # All images in one row after the other; one that does not exist must not become a neighbour's.
+    last = size_tensor(x.shape[1], INT64) - 1
+    numbered = ops.clip(image, 0, last) + row_numbers(image) * (last + 1)
+    flat = [ops.reshape(t, (size * t.shape[1], *t.shape[2:])) for t in (x, numbered, *bounds)]
+    return ops.reshape(_REGION_ARGMAX(*flat), (size, *node.type.shape))
+
+
 def _walked(x: Array, image: Array, top: Array, bottom: Array, left: Array, right: Array) -> Array:
     """Return the positions by a loop over the elements of every region."""
     found = np.full((len(image), x.shape[1], top.shape[1], left.shape[1]), -1)
@@ -312,6 +324,7 @@ _REGION_ARGMAX = Op(
     _rule,
     _numpy,
     Loop(_loop),
+    batch=_batch,
     api=roi_pool,
     samples=_samples,
     errors=_errors,
