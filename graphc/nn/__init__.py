@@ -18,7 +18,7 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
-from graphc.nn.resampling import Upsample
+from graphc.nn.resampling import FractionalMaxPool2d, Upsample
 from graphc.nn.spectral import SpectralNorm, spectral_norm
 from graphc.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from graphc.ops.losses import (
@@ -53,6 +53,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "FractionalMaxPool2d",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",

@@ -110,7 +110,7 @@ def _along_lower(site: Site, index: Index) -> Expr:
 
 
 def _along_gradient(g: Tensor, out: Tensor, x: Tensor, indices: Tensor, axis: int) -> Gradients:
-    return [_ADD_ALONG(indices, g, axis=axis, size=x.shape[axis]), None]
+    return [ADD_ALONG(indices, g, axis=axis, size=x.shape[axis]), None]
 
 
 def _along_samples() -> Iterable[Sample]:
@@ -192,10 +192,10 @@ def _add_along_samples() -> Iterable[Sample]:
 
 
 def _call_add_along(indices: Tensor, updates: Tensor, axis: int, size: Dim) -> Tensor:
-    return _ADD_ALONG(indices, updates, axis=axis, size=size)
+    return ADD_ALONG(indices, updates, axis=axis, size=size)
 
 
-_ADD_ALONG = Op(
+ADD_ALONG = Op(
     "add_along_axis",
     _add_along_rule,
     _add_along_numpy,

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Shape
+from graphc.dims import Dim, Shape
 from graphc.errors import DTypeError, ShapeError
+from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
+from graphc.ops.batching import all_stacked
 from graphc.ops.gather import index_rule, key_of, zero_fill
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, as_tensor
@@ -92,6 +94,13 @@ def _gather_lower(site: Site, index: Index) -> Expr:
     return expr.guard(elements, value, expr.const(0, value.dtype))
 
 
+def _gather_batch(size: Dim, batched: tuple[bool, ...], node: Node, x: Tensor, *indices: Tensor) -> Tensor:
+    axis, batch = node.attrs["axis"], node.attrs["batch"]
+    if not batch and not any(batched[1:]):
+        return _GATHER(x, *indices, axis=axis + 1, batch=0)
+    return _GATHER(*all_stacked(size, batched, (x, *indices)), axis=axis + 1, batch=batch + 1)
+
+
 def _gather_gradient(g: Tensor, out: Tensor, x: Tensor, *indices: Tensor, axis: int, batch: int) -> Gradients:
     return [scatter_clipped(list(indices), g, x.shape, axis, batch), *[None] * len(indices)]
 
@@ -152,6 +161,7 @@ _GATHER = Op(
     _gather_numpy,
     Map(_gather_lower),
     gradient=_gather_gradient,
+    batch=_gather_batch,
     samples=_gather_samples,
     errors=lambda: (
         ErrorSample(lambda: gather_clipped(_ones(3), [_ints(2)] * 2, 0), ShapeError, "more indices"),
@@ -207,6 +217,14 @@ def _scatter_loop(site: LoopSite) -> LoopBody:
     return LoopBody(tuple(lines))
 
 
+def _scatter_batch(size: Dim, batched: tuple[bool, ...], node: Node, *operands: Tensor) -> Tensor:
+    shape, axis, batch = (node.attrs[name] for name in ("shape", "axis", "batch"))
+    if not batch and not any(batched[:-1]):
+        return _SCATTER(*operands, shape=(size, *shape), axis=axis + 1, batch=0)
+    rows = all_stacked(size, batched, operands)
+    return _SCATTER(*rows, shape=(size, *shape), axis=axis + 1, batch=batch + 1)
+
+
 def _scatter_gradient(
     g: Tensor, out: Tensor, *operands: Tensor, shape: Shape, axis: int, batch: int
 ) -> Gradients:
@@ -235,6 +253,7 @@ _SCATTER = Op(
     _scatter_numpy,
     Loop(_scatter_loop),
     gradient=_scatter_gradient,
+    batch=_scatter_batch,
     samples=_scatter_samples,
     errors=lambda: (
         ErrorSample(lambda: scatter_clipped([_ints(2)], _ones(3, 2), (4, 2), 0), ShapeError, "wrong shape"),

@@ -18,6 +18,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
 from graphc.ops.axes import as_dim
+from graphc.ops.batching import merged
 from graphc.ops.counting import size_tensor
 from graphc.ops.elementwise import astype, operands
 from graphc.ops.gather_clipped import gather_clipped
@@ -292,6 +293,7 @@ _GRID_SAMPLE = Op(
     _rule,
     _numpy,
     Expand(_expand),
+    batch=merged,
     api=grid_sample,
     samples=_samples,
     errors=_errors,

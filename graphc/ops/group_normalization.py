@@ -15,6 +15,7 @@ from graphc import dims, ops
 from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower.rules import Expand
 from graphc.ops.axes import is_int
+from graphc.ops.batching import merged
 from graphc.ops.elementwise import number, operands
 from graphc.ops.normalization import STANDARDIZE, checked_epsilon, scale_and_shift
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
@@ -330,6 +331,7 @@ _LOCAL = Op(
     _local_rule,
     _local_numpy,
     Expand(_local_expand),
+    batch=merged,
     api=local_response_norm,
     samples=_local_samples,
     errors=_local_errors,

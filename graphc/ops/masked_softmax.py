@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
+from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir import Node
 from graphc.lower.rules import Expand
+from graphc.ops.batching import next_axes, stacked, with_rank
 from graphc.ops.extrema import max as max_
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import Axes, reduction_axes
@@ -96,6 +99,12 @@ def _gradient(g: Tensor, out: Tensor, x: Tensor, mask: Tensor, axes: Axes) -> Gr
     return [out * (g - sum_(g * out, axis=axes, keepdims=True)), None]
 
 
+def _batch(size: Dim, batched: tuple[bool, ...], node: Node, x: Tensor, mask: Tensor) -> Tensor:
+    scores = x if batched[0] else stacked(x, size)
+    allowed = with_rank(mask, node.type.ndim) if batched[1] else mask
+    return _MASKED_SOFTMAX(scores, allowed, axes=next_axes(size, node.attrs["axes"]))
+
+
 def _meaning(x: Array, mask: Array, axis: int) -> Array:
     """Return the probabilities of one row after the other, from the allowed scores only."""
     found = np.zeros(x.shape)
@@ -142,6 +151,7 @@ _MASKED_SOFTMAX = Op(
     _numpy,
     Expand(_expand),
     gradient=_gradient,
+    batch=_batch,
     api=masked_softmax,
     samples=_samples,
     errors=_errors,

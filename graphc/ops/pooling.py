@@ -5,6 +5,7 @@ Input is laid out (batch, channels, *spatial).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from graphc import dims
@@ -68,19 +69,17 @@ def _rounded_up(windows: Windows, sizes: Shape) -> Pads:
     return tuple(pads)
 
 
-def _max_pool(
-    rank: int,
-    x: TensorLike,
-    kernel: PerAxis,
-    stride: PerAxis | None,
-    padding: Padding,
-    dilation: PerAxis,
-    ceil_mode: bool,
-) -> Tensor:
+def _max_pool(rank: int, x: TensorLike, *parameters: Any) -> Tensor:
     t = as_tensor(x)
-    windows = _windows(f"max_pool{rank}d", t, kernel, stride, padding, dilation, rank)
-    pads = _rounded_up(windows, t.shape[2:]) if ceil_mode else windows.padding
-    return MAX_POOL(t, kernel=windows.kernel, stride=windows.stride, padding=pads, dilation=windows.dilation)
+    return MAX_POOL(t, **max_windows(rank, t, *parameters).attrs)
+
+
+def max_windows(
+    rank: int, x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Windows:
+    """Return the windows of a max pooling."""
+    windows = _windows(f"max_pool{rank}d", x, kernel, stride, padding, dilation, rank)
+    return replace(windows, padding=_rounded_up(windows, x.shape[2:])) if ceil_mode else windows
 
 
 def _avg_pool(
@@ -95,16 +94,9 @@ def _avg_pool(
     given = as_tensor(x)
     t = given if is_float(given.dtype) else astype(given, FLOAT64)
     windows = _windows(f"avg_pool{rank}d", t, kernel, stride, padding, 1, rank)
-    pads = _rounded_up(windows, t.shape[2:]) if ceil_mode else windows.padding
     counted = windows.padding if count_include_pad else ((0, 0),) * rank
-    return AVG_POOL(
-        t,
-        kernel=windows.kernel,
-        stride=windows.stride,
-        padding=pads,
-        dilation=windows.dilation,
-        counted=counted,
-    )
+    padded = replace(windows, padding=_rounded_up(windows, t.shape[2:])) if ceil_mode else windows
+    return AVG_POOL(t, counted=counted, **padded.attrs)
 
 
 def max_pool1d(

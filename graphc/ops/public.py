@@ -32,7 +32,9 @@ from graphc.ops.products import *
 from graphc.ops.ranges import *
 from graphc.ops.reductions import *
 from graphc.ops.refused import *
+from graphc.ops.regions import *
 from graphc.ops.resizing import *
+from graphc.ops.roi_align import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *
@@ -41,3 +43,4 @@ from graphc.ops.sorting import *
 from graphc.ops.special import *
 from graphc.ops.statistics import *
 from graphc.ops.transpose import *
+from graphc.ops.unpooling import *

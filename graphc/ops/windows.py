@@ -54,6 +54,16 @@ class Windows:
         return cls(taps, attrs["stride"], attrs["padding"], attrs["dilation"])
 
     @property
+    def attrs(self) -> dict[str, Any]:
+        """The attributes that say so in a node."""
+        return {
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+        }
+
+    @property
     def spans(self) -> Shape:
         """Sizes from the first to the last tap."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
