@@ -16,6 +16,7 @@ from graphc import debug as debug
 from graphc import errors as errors
 from graphc import nn as nn
 from graphc import optim as optim
+from graphc import probability as probability
 from graphc import random as random
 from graphc.autodiff import grad as grad
 from graphc.checkpointing import checkpoint as checkpoint
@@ -52,7 +53,7 @@ from graphc.tensor import Tensor as Tensor
 from graphc.vectorization import vectorize as vectorize
 
 __version__ = "0.1.0"
-_NAMESPACES = ("debug", "errors", "nn", "optim", "random")
+_NAMESPACES = ("debug", "errors", "nn", "optim", "probability", "random")
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ import graphc as gx
 from graphc import data, passes
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMESPACES = (gx, gx.debug, gx.nn, gx.nn.initializers, gx.optim, gx.random, data, passes)
+NAMESPACES = (gx, gx.debug, gx.nn, gx.nn.initializers, gx.optim, gx.probability, gx.random, data, passes)
 # They read files that a user has to have.
 NO_EXAMPLE = {"load_cifar10", "load_mnist"}
 

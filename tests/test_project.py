@@ -119,7 +119,7 @@ def test_importing_graphc_is_light() -> None:
 # ------------------------------------------------------------- the public face
 def test_the_public_face_holds_no_modules_but_the_namespaces() -> None:
     modules = {n for n in dir(gx) if isinstance(getattr(gx, n), ModuleType)}
-    assert modules == {"debug", "errors", "nn", "optim", "random"}
+    assert modules == {"debug", "errors", "nn", "optim", "probability", "random"}
 
 
 def test_the_public_face_is_what_the_ops_declare() -> None:
