@@ -140,7 +140,7 @@ class Node:
     where : Where
         The user's line; nodes made by gradients and passes inherit it.
     payload : object
-        Data of a leaf, the sub-graph of a fused node, or those of a loop or branch as a tuple.
+        Data of a leaf, the sub-graph of a fused node, those of a loop or branch as a tuple, or `Moves`.
     checks : tuple of DimCheck
         What the type rule assumed of symbolic dimensions.
     """
@@ -173,6 +173,19 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {self.name or ''} {self.type} at {self.where}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """Payload of a node whose gradient is a function that has closed over nodes.
+
+    Attributes
+    ----------
+    images : tuple of mapping of Node to Node
+        What those nodes became, each time that the node was rebuilt.
+    """
+
+    images: tuple[Mapping[Node, Node], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

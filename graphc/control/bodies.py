@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.errors import UNKNOWN, GraphError, Where
-from graphc.ir import Attrs, DimCheck, Graph, Node, topological
+from graphc.ir import Attrs, DimCheck, Graph, Moves, Node, topological
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.rules import Leaf
 from graphc.ops.op import inherit_place
@@ -257,9 +257,16 @@ def replaced(outputs: Sequence[Node], image: Mapping[Node, Node]) -> list[Node]:
         if missing:
             stack.extend(reversed(missing))
             continue
-        new[node] = node.with_inputs(tuple(new[i] for i in node.inputs))
+        new[node] = _moved(node.with_inputs(tuple(new[i] for i in node.inputs)), new)
         stack.pop()
     return [new[o] for o in outputs]
+
+
+def _moved(node: Node, image: Mapping[Node, Node]) -> Node:
+    """Tell a node's own gradient what became of the nodes that it knows."""
+    if not isinstance(node.payload, Moves):
+        return node
+    return replace(node, payload=Moves((*node.payload.images, image)))
 
 
 def checks_of(graphs: Iterable[Graph]) -> tuple[DimCheck, ...]:

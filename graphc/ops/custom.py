@@ -8,7 +8,8 @@ from typing import Any
 
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, GradientError, caller
-from graphc.ir import Node
+from graphc.ir import Moves, Node
+from graphc.leaves import placeholder
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Alias, Callback
@@ -16,7 +17,7 @@ from graphc.ops import elementwise
 from graphc.ops.batching import stacked
 from graphc.ops.elementwise import operands
 from graphc.ops.markers import first_type, first_value
-from graphc.ops.op import Gradients, Infer, Op
+from graphc.ops.op import Gradients, Infer, Op, make_node
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import FLOATS, DType, TensorType, as_dtype
 
@@ -280,22 +281,49 @@ def custom_gradient(fn: Callable[..., tuple[Tensor, Vjp]]) -> Function:
                 where=caller(),
             )
         value, vjp = found
-        return _own_gradient(name, vjp)(value, *inputs)
+        return _marked(name, vjp, value, inputs)
 
     return apply
 
 
-def _own_gradient(name: str, vjp: Vjp) -> Op:
+def _marked(name: str, vjp: Vjp, value: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """Return `value`, whose cotangent `vjp` maps to those of the inputs."""
+
     # Each use has its own op: the rules close over the tensors of that use.
     def backward(g: Tensor, out: Tensor, value: Tensor, *inputs: Tensor) -> Gradients:
-        return [None, *_parts(name, vjp(g), len(inputs))]
+        return [None, *_parts(name, _where_it_stands(vjp, out.node)(g), len(inputs))]
 
     def rows(size: Dim, batched: tuple[bool, ...], node: Node, *operands: Tensor) -> Tensor:
         value, *inputs = operands
-        pull = _vjp_of_rows(name, vjp, size, batched[1:], node)
-        return _own_gradient(name, pull)(value if batched[0] else stacked(value, size), *inputs)
+        pull = _vjp_of_rows(name, _where_it_stands(vjp, node), size, batched[1:], node)
+        return _marked(name, pull, value if batched[0] else stacked(value, size), inputs)
 
-    return Op("custom_gradient", first_type, first_value, Alias(), backward, batch=rows, listed=False)
+    op = Op("custom_gradient", first_type, first_value, Alias(), backward, batch=rows, listed=False)
+    return Tensor(make_node(op, (value.node, *(t.node for t in inputs)), {}, payload=Moves()))
+
+
+def _where_it_stands(vjp: Vjp, node: Node) -> Vjp:
+    """Return the user's function on the nodes that its own became, if `node` was rebuilt: in a loop."""
+    images = node.payload.images
+    if not images:
+        return vjp
+    # Deferred: bodies are made of ops.
+    from graphc.control.bodies import replaced
+
+    def moved(g: Tensor) -> Any:
+        # The cotangent comes in last: it belongs to where the node stands already.
+        cotangent = placeholder("cotangent", g.shape, g.dtype)
+        found = vjp(cotangent)
+        if not isinstance(found, (Tensor, list, tuple)):
+            return found
+        parts = [found] if isinstance(found, Tensor) else list(found)
+        nodes = [p.node for p in parts if isinstance(p, Tensor)]
+        for image in (*images, {cotangent.node: g.node}):
+            nodes = replaced(nodes, image)
+        new = iter(nodes)
+        return [Tensor(next(new)) if isinstance(p, Tensor) else p for p in parts]
+
+    return moved
 
 
 def _vjp_of_rows(name: str, vjp: Vjp, size: Dim, batched: tuple[bool, ...], node: Node) -> Vjp:
