@@ -74,6 +74,12 @@ def test_structures_constants_integers_and_keywords() -> None:
     np.testing.assert_array_equal(gx.evaluate(found["z"][0]), [1, 2])
 
 
+def test_optimizers_see_through_a_first_result_that_is_an_integer() -> None:
+    w = gx.variable(RNG.normal(size=4), name="w")
+    k, y = gx.checkpoint(lambda t: (gx.argmax(t), gx.exp(t)))(w)
+    assert list(gx.optim.SGD(0.1).minimize((y * k.astype("float64")).sum())) == [w]
+
+
 def test_nested_checkpoints() -> None:
     x = gx.variable(RNG.normal(size=3), name="x")
     inner = gx.checkpoint(lambda t: gx.sin(gx.exp(t)))
