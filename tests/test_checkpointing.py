@@ -102,6 +102,17 @@ def test_forward_mode_passes_through() -> None:
     assert "barrier" not in {n.op.name for n in topological([found.node])}
 
 
+def test_many_rows_keep_the_checkpoint() -> None:
+    x = gx.variable(RNG.normal(size=(4, 3)), name="x")
+    block = gx.checkpoint(lambda t: (gx.sin(gx.exp(t)), gx.constant(1.0) * t.sum()))
+    y, total = gx.vectorize(lambda row: block(row))(x)
+    gx.check_gradients([y, total], [x])
+    slope = gx.grad(y.sum(), x)
+    assert "barrier" in {n.op.name for n in topological([slope.node])}
+    each = gx.vectorize(lambda row: gx.grad(block(row)[0].sum(), row))(x)
+    np.testing.assert_allclose(*gx.evaluate([each, slope]), rtol=1e-12)
+
+
 def test_variables_made_inside_are_trained() -> None:
     x = gx.placeholder("x", ("n", 3), "float64")
     made = []
