@@ -36,6 +36,8 @@ from graphc.derivatives import vjp as vjp
 from graphc.forward_mode import jvp as jvp
 from graphc.gradient_check import check_gradients as check_gradients
 from graphc.interpreter import evaluate as evaluate
+from graphc.jacobians import hessian as hessian
+from graphc.jacobians import jacobian as jacobian
 from graphc.leaves import Variable as Variable
 from graphc.leaves import constant as constant
 from graphc.leaves import placeholder as placeholder

@@ -16,10 +16,12 @@ import numpy as np
 
 from graphc.autodiff import pull_back
 from graphc.control.structure import flatten
+from graphc.dims import Dim
 from graphc.errors import ArgumentError, caller
 from graphc.ir import Node, recorded_nodes, topological
 from graphc.lower.rules import Barrier, Expand, Item, Leaf
 from graphc.ops import exp, tanh
+from graphc.ops.batching import stacked
 from graphc.ops.fused import items
 from graphc.ops.markers import first_type, first_value
 from graphc.ops.op import Gradients, Infer, Op, Sample
@@ -141,6 +143,12 @@ def _rule(ctx: Infer, *types: TensorType, results: int) -> TensorType:
     return TupleType.of(types[:results])
 
 
+def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) -> tuple[Tensor, ...]:
+    results = node.attrs["results"]
+    values = (v if b else stacked(v, size) for v, b in zip(inputs[:results], batched, strict=False))
+    return tuple(items(_CHECKPOINT(*values, *inputs[results:], results=results).node))
+
+
 def _samples() -> Iterable[Sample]:
     for shape in ((3, 5), (0, 2), (1,), ()):
         x = np.random.default_rng(1).normal(size=shape)
@@ -155,6 +163,7 @@ _CHECKPOINT = Op(
     gradient=_gradient,
     # Tangents are computed along with the values: nothing waits.
     tangent=lambda tangents, out, *inputs, results: tangents[:results],
+    batch=_batch,
     api=checkpoint,
     samples=_samples,
     dtypes=(),
@@ -190,6 +199,10 @@ def barrier(x: TensorLike, *after: Tensor) -> Tensor:
     return _BARRIER(as_tensor(x), *after)
 
 
+def _barrier_batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) -> Tensor:
+    return barrier(*inputs)
+
+
 def _barrier_samples() -> Iterable[Sample]:
     for shape in ((3, 5), (0, 2), (1,), ()):
         x = np.random.default_rng(1).normal(size=shape)
@@ -203,6 +216,7 @@ _BARRIER = Op(
     Barrier(),
     gradient=lambda g, out, *inputs: [g, *(None for _ in inputs[1:])],
     tangent=lambda tangents, out, *inputs: tangents[0],
+    batch=_barrier_batch,
     api=barrier,
     samples=_barrier_samples,
     cost=0,

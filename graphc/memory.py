@@ -20,6 +20,7 @@ from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, Store
 from graphc.lower.rules import Callback, Leaf
 from graphc.lower.steps import Part, Step, Storage, identity_reads, storage_of
+from graphc.ordering import thrifty
 
 ALIGNMENT = 64
 
@@ -95,11 +96,12 @@ def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Ass
         Nodes whose steps may fail at run time; none of them may run after a variable
         has been written.
     """
-    order, late = _order(graph, steps, _before_checks(steps, checked))
-    result = Assignment(order)
+    before = _before_checks(steps, checked)
+    order, late = _order(graph, steps, before)
+    result = Assignment(thrifty(graph, order, late, before))
     _place_updates(graph, result, late)
     settled = (*result.home, *result.in_place.values(), *(s for _, s in result.committed))
-    result.order, result.parts = place_parts(graph, order, settled)
+    result.order, result.parts = place_parts(graph, result.order, settled)
     _share_dying_operands(graph, result)
     _measure_lifetimes(result)
     return result
@@ -117,8 +119,8 @@ def _before_checks(steps: Sequence[Step], checked: frozenset[Node]) -> set[Node]
     return found
 
 
-def _order(graph: Graph, steps: Sequence[Step], before_checks: set[Node]) -> tuple[list[Step], int]:
-    """Put steps that produce new values of variables, and what depends on them, last.
+def _order(graph: Graph, steps: Sequence[Step], before_checks: set[Node]) -> tuple[list[Step], set[Node]]:
+    """Put steps that produce new values of variables, and what depends on them, last; also return these.
 
     Not those that a check depends on: what they produce is kept aside until all checks have passed.
     """
@@ -134,10 +136,10 @@ def _order(graph: Graph, steps: Sequence[Step], before_checks: set[Node]) -> tup
             late.append(step)
         else:
             early.append(step)
-    return early + late, len(early)
+    return early + late, {step.node for step in late}
 
 
-def _place_updates(graph: Graph, result: Assignment, late: int) -> None:
+def _place_updates(graph: Graph, result: Assignment, late: set[Node]) -> None:
     position = {step.node: i for i, step in enumerate(result.order)}
     readers: dict[Storage, list[int]] = {}
     for i, step in enumerate(result.order):
@@ -146,7 +148,7 @@ def _place_updates(graph: Graph, result: Assignment, late: int) -> None:
     taken: set[Storage] = set()
     for variable, value in graph.updates:
         storage, target = storage_of(value), Storage(variable)
-        safe = storage not in taken and position.get(storage.node, -1) >= late
+        safe = storage not in taken and storage.node in late
         if safe and _can_write(result, storage, target, position, readers):
             taken.add(storage)
             result.in_place[variable] = storage

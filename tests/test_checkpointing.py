@@ -74,6 +74,12 @@ def test_structures_constants_integers_and_keywords() -> None:
     np.testing.assert_array_equal(gx.evaluate(found["z"][0]), [1, 2])
 
 
+def test_optimizers_see_through_a_first_result_that_is_an_integer() -> None:
+    w = gx.variable(RNG.normal(size=4), name="w")
+    k, y = gx.checkpoint(lambda t: (gx.argmax(t), gx.exp(t)))(w)
+    assert list(gx.optim.SGD(0.1).minimize((y * k.astype("float64")).sum())) == [w]
+
+
 def test_nested_checkpoints() -> None:
     x = gx.variable(RNG.normal(size=3), name="x")
     inner = gx.checkpoint(lambda t: gx.sin(gx.exp(t)))
@@ -94,6 +100,17 @@ def test_forward_mode_passes_through() -> None:
     found, plain = gx.jvp(gx.checkpoint(fn)(x), x, np.ones(3)), gx.jvp(fn(x), x, np.ones(3))
     np.testing.assert_array_equal(*gx.evaluate([found, plain]))
     assert "barrier" not in {n.op.name for n in topological([found.node])}
+
+
+def test_many_rows_keep_the_checkpoint() -> None:
+    x = gx.variable(RNG.normal(size=(4, 3)), name="x")
+    block = gx.checkpoint(lambda t: (gx.sin(gx.exp(t)), gx.constant(1.0) * t.sum()))
+    y, total = gx.vectorize(lambda row: block(row))(x)
+    gx.check_gradients([y, total], [x])
+    slope = gx.grad(y.sum(), x)
+    assert "barrier" in {n.op.name for n in topological([slope.node])}
+    each = gx.vectorize(lambda row: gx.grad(block(row)[0].sum(), row))(x)
+    np.testing.assert_allclose(*gx.evaluate([each, slope]), rtol=1e-12)
 
 
 def test_variables_made_inside_are_trained() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import graphc as gx
+from graphc import ordering
 from graphc.blocks import may_fail
 from graphc.ir import Graph
 from graphc.lower.ownership import materialize
@@ -80,14 +82,18 @@ def _assigned(graph: Graph) -> tuple[Graph, Assignment]:
     return ready, assign(ready, steps, frozenset(s.node for s in steps if may_fail(s)))
 
 
+@pytest.mark.parametrize("reordered", [False, True])
 @pytest.mark.parametrize("optimized", [True, False])
 @given(program=random_programs())
 @_settings
-def test_every_value_is_still_there_when_it_is_read(program: Program, optimized: bool) -> None:
+def test_every_value_is_still_there_when_it_is_read(
+    program: Program, optimized: bool, reordered: bool
+) -> None:
     """Follow what each memory holds through all steps: nothing is overwritten too early."""
     stages = Pipeline(FULL).run(program.graph)
     expanded = next(s for s in stages if s.name.startswith("expand")) if not optimized else stages[-1]
-    graph, assignment = _assigned(expanded.graph)
+    with patch.object(ordering, "WORTHWHILE", -(1 << 60) if reordered else 1 << 60):
+        graph, assignment = _assigned(expanded.graph)
     holds = {Storage(n): Storage(n) for n in graph.nodes if isinstance(n.op.lowering, Leaf)}
     for position, step in enumerate(assignment.order):
         for storage in step.reads.values():
