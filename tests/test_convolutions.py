@@ -31,6 +31,12 @@ GEOMETRIES = {
     "several chunks of inner steps": (70, 16, 5, 3, 1, 1, 1, 1),
     "padding wider than the kernel": (2, 16, 3, 2, 1, 3, 1, 1),
     "depthwise": (8, 8, 8, 3, 1, 1, 1, 8),
+    "depthwise, strided": (8, 8, 9, 3, 2, 1, 1, 8),
+    "depthwise, strided and dilated": (6, 6, 14, 3, 3, 2, 2, 6),
+    "depthwise, more taps than registers": (4, 4, 12, 7, 1, 3, 1, 4),
+    "depthwise, without padding": (20, 20, 20, 3, 1, 0, 1, 20),
+    "depthwise, padding wider than the kernel": (4, 4, 3, 2, 1, 3, 1, 4),
+    "few channels in each group": (8, 12, 10, 3, 2, 1, 1, 4),
     "few outputs": (6, 4, 20, 5, 1, 2, 1, 1),
 }
 
@@ -95,6 +101,18 @@ def test_every_register_width(width: int, dtype: str, monkeypatch: pytest.Monkey
     assert any(re.search(rf"gather_f\d\d_\dx\dx{lanes}\(", k.source) for k in program.kernels)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_every_register_width_of_sums_per_tap(
+    width: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphc.runtime.features.vector_bytes", lambda: width)
+    lanes = width // np.dtype(dtype).itemsize
+    example = Example(GEOMETRIES["depthwise, more taps than registers"], "n", dtype)
+    (kernel,) = example.check([example.dw], (5,)).kernels
+    assert set(re.findall(r"taps_f\d\d_\d+x(\d+)\(", kernel.source)) == {str(lanes)}
+
+
 @pytest.mark.parametrize("name", ["plain", "several blocks of lines", "groups"])
 def test_an_epilogue_sees_each_position(name: str) -> None:
     example = Example(GEOMETRIES[name], "n", "float32")
@@ -123,7 +141,10 @@ def test_a_result_with_a_sum_of_its_own_dtype_takes_no_more_memory() -> None:
     np.testing.assert_allclose(w.value, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["plain", "several blocks of lines", "groups", "few outputs"])
+BLOCKED = ["plain", "several blocks of lines", "groups", "depthwise, strided", "few outputs"]
+
+
+@pytest.mark.parametrize("name", BLOCKED)
 def test_any_number_of_blocks_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graphc.runtime.schedule.GRAIN", 1)
     monkeypatch.setattr("graphc.runtime.schedule.WORTHWHILE", 0)
@@ -164,6 +185,56 @@ def test_networks_layers_gather(shape: tuple[int, ...]) -> None:
             assert kernel.choice.best.form == "gather"
 
 
+DEPTHWISE = {
+    # batch, channels, outputs, size, kernel, stride, padding, dilation, groups
+    "large images": (4, 12, 12, 56, 3, 1, 1, 1, 12),
+    "small images": (9, 40, 40, 7, 3, 1, 1, 1, 40),
+    "strided": (4, 24, 24, 28, 5, 2, 2, 1, 24),
+    "two outputs for a channel": (4, 16, 32, 14, 3, 1, 1, 1, 16),
+}
+
+
+@pytest.mark.parametrize("shape", DEPTHWISE.values(), ids=DEPTHWISE.keys())
+def test_weights_of_channels_that_do_not_mix_have_sums_per_tap(shape: tuple[int, ...]) -> None:
+    batch, *geometry = shape
+    for size in (batch, "n"):
+        example = Example(tuple(geometry), size, "float32")
+        (kernel,) = example.check([example.dw], (batch,)).kernels
+        assert kernel.choice is not None
+        assert kernel.choice.best.form == "taps"
+
+
+def test_sums_per_tap_of_computed_gradients_and_with_an_epilogue() -> None:
+    x = gx.placeholder("x", ("n", 6, 11, 11))
+    w = gx.variable(np.linspace(-1, 1, 54, dtype=np.float32).reshape(6, 1, 3, 3), name="w")
+    y = gx.relu(gx.conv2d(x, w, stride=2, padding=1, groups=6))
+    (gradient,) = gx.grad((y * y).sum(), [w])
+    program = gx.compile(x, w - 0.5 * gradient)
+    assert [k.choice.best.form for k in program.kernels if k.choice is not None][-1] == "taps"
+    for n in (0, 1, 5):
+        feed = np.random.default_rng(n).normal(size=(n, 6, 11, 11)).astype(np.float32)
+        expected = gx.evaluate(w - 0.5 * gradient, {x: feed})
+        np.testing.assert_allclose(program(feed), expected, rtol=1e-4, atol=1e-4 * max(1, n))
+
+
+def test_sums_per_tap_of_long_rows_and_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphc.codegen.taps.SUMMED", 50)
+    tall, long = (4, 4, 20, 3, 1, 1, 1, 4), (4, 4, 70, 3, 1, 1, 1, 4)
+    for geometry in (tall, long):
+        example = Example(geometry, "n", "float32")
+        example.check([example.dw], (1, 3))
+
+
+def test_a_tap_sees_no_infinity_that_it_does_not_read() -> None:
+    example = Example((4, 4, 9, 3, 2, 1, 2, 4), 2, "float32")
+    program = gx.compile(example.inputs, example.dw)
+    for place in np.ndindex(9, 9):
+        x, w, g = example.values(2)
+        x[(1, 2, *place)] = np.inf
+        expected = gx.evaluate(example.dw, dict(zip(example.inputs, (x, w, g), strict=True)))
+        np.testing.assert_array_equal(np.isfinite(program(x, w, g)), np.isfinite(expected))
+
+
 def test_few_output_channels_of_large_images_walk() -> None:
     example = Example((6, 4, 28, 5, 1, 2, 1, 1), 8, "float32")
     (kernel,) = gx.compile(example.inputs, example.y).kernels
@@ -185,6 +256,22 @@ def test_other_ranks(rank: int, stride: int) -> None:
         expected = gx.evaluate(outputs, dict(zip([x, w], values, strict=True)))
         for found, wanted in zip(program(*values), expected, strict=True):
             np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_sums_per_tap_of_other_ranks(rank: int, stride: int) -> None:
+    conv = {1: gx.conv1d, 3: gx.conv3d}[rank]
+    x = gx.placeholder("x", ("n", 8, *(9,) * rank), "float64")
+    w = gx.placeholder("w", (8, 1, *(3,) * rank), "float64")
+    (gradient,) = gx.grad((conv(x, w, stride=stride, padding=1, groups=8) ** 2).sum(), [w])
+    program = gx.compile([x, w], gradient)
+    assert [k.choice.best.form for k in program.kernels if k.choice is not None][-1] == "taps"
+    rng = np.random.default_rng(rank)
+    for batch in (1, 3):
+        values = [rng.normal(size=(batch, *x.shape[1:])), rng.normal(size=w.shape)]
+        expected = gx.evaluate(gradient, dict(zip([x, w], values, strict=True)))
+        np.testing.assert_allclose(program(*values), expected, atol=1e-9)
 
 
 def test_gradients_of_weights_are_gathered_for_batches_of_any_size() -> None:

@@ -22,8 +22,9 @@ TYPICAL_INNER = 256
 # the L2 cache, elsewhere, and for dot tiles, which read longer runs.
 LONG_CHUNK, CHUNK, DOT_CHUNK = 1024, 512, 4096
 
-# Cycles per element of copying an operand into panels: in runs, by transposition, by index.
-_COPY, _TRANSPOSE, _GATHER = 0.12, 0.5, 2.5
+# Cycles per element of copying an operand into panels: in runs, in pieces as short as the tile is high, by
+# transposition, by index.
+_COPY, _PANELS, _TRANSPOSE, _GATHER = 0.12, 0.5, 0.5, 2.5
 # Cycles per element of the passes over finished sums; where they are stored across rows.
 _EPILOGUE, _SCATTER = 0.15, 4.0
 # Cycles from one multiply-add to the next that needs its result.
@@ -274,7 +275,7 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
     heights = _pieces(m, rows, 1)
     widths = _pieces(n, vectors, problem.lanes)
     row = _FAR_ROW if (m or TYPICAL) * k * problem.itemsize > 2 * _FAR else 0.0
-    chunks = -(-k // _longest(vectors * problem.width, copies=_copies_lhs(problem)))
+    chunks = -(-k // _longest(vectors * problem.width))
     total = 0.0
     for (height, down), (width, across) in itertools.product(heights, widths):
         total += down * across * (k * (_step(height, width) + row * height) + chunks * (16 + height * width))
@@ -291,7 +292,7 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
     across_rows = swapped and m > 1
     finish = (_EPILOGUE if problem.epilogue else 0.0) + (_SCATTER if across_rows else 0.0)
     lhs = 0.0 if problem.lhs.even else _GATHER * m * k
-    lhs += _COPY * m * k if _copies_lhs(problem) else 0.0
+    lhs += _PANELS * m * k if _copies_lhs(problem) else 0.0
     return total + m * n * finish + n * k * _PACKING[packing] + lhs
 
 
@@ -315,11 +316,11 @@ def chunk(problem: Problem, best: Candidate) -> int:
     """Return how many inner steps a tile takes at most from one visit of its sums to the next."""
     if best.form == "dot":
         return DOT_CHUNK
-    return _longest(best.cols * problem.itemsize, copies=best.copies_lhs)
+    return _longest(best.cols * problem.itemsize)
 
 
-def _longest(run: int, *, copies: bool) -> int:
-    return CHUNK if copies or run > _NARROW else LONG_CHUNK
+def _longest(run: int) -> int:
+    return CHUNK if run > _NARROW else LONG_CHUNK
 
 
 # ------------------------------------------------------------------ dot tiles
@@ -380,8 +381,8 @@ class Blocks:
 
 
 # Rows and columns of a block at most.  The more rows, the more tiles share a packed panel of rhs, while lhs
-# streams by from the L3 cache.  A copy of lhs is shared by strips instead, and should stay in the L2 cache.
-_TALL, _WIDE = (1032, 256), (264, 512)
+# streams by from the L3 cache.
+_BLOCK_ROWS, _BLOCK_COLS = 1032, 256
 # More blocks than these gain nothing.
 _ENOUGH = 16
 # Cycles that a block must last to be worth its start.
@@ -391,9 +392,8 @@ _LEAST_CYCLES = 60_000
 def blocks(problem: Problem, best: Candidate, batch: int | None) -> Blocks:
     """Cut the result into blocks: few enough to share panels, many enough to share among threads."""
     m, n = (problem.cols, problem.rows) if best.swapped else (problem.rows, problem.cols)
-    most_rows, most_cols = _WIDE if best.copies_lhs else _TALL
-    rows = _even(m, most_rows, best.rows)
-    cols = _even(n, most_cols, best.cols)
+    rows = _even(m, _BLOCK_ROWS, best.rows)
+    cols = _even(n, _BLOCK_COLS, best.cols)
     around = batch or 1
     while True:
         count = around * -(-(m or TYPICAL) // rows) * -(-(n or TYPICAL) // cols)

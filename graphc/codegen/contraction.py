@@ -1,7 +1,7 @@
 """Contractions as Python loops: which schedule writes which.
 
 Floating-point products run around a register tile: convolutions that gather their input in
-`gathered` and `gathered_sums`, those that walk it in `direct`, all others in `product`.
+`gathered` and `gathered_sums`, those that walk it in `direct` and `taps`, all others in `product`.
 Products of integers, and many short inner products, become plain sums.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc import dims
-from graphc.codegen import direct, gather_plan
+from graphc.codegen import direct, gather_plan, taps_plan
 from graphc.codegen.choice import Choice
 from graphc.codegen.contraction_loops import Loops, live
 from graphc.codegen.emitter import Emitter, step
@@ -20,6 +20,7 @@ from graphc.codegen.gathered_sums import Summed
 from graphc.codegen.loops import KernelText, Stage, declare, finish, store_lines
 from graphc.codegen.product import Product, operands
 from graphc.codegen.scalar import SHORT
+from graphc.codegen.taps import Taps
 from graphc.codegen.walks import Scheme, Walk
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
@@ -48,13 +49,15 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
     declare(emitter, values, region.stores, aliases)
     if not uses_tile(region):
         return finish(emitter, _Plain(emitter, region).write())
-    walked, plan = direct.find(region), gather_plan.find(region)
+    walked, plan, tapped = direct.find(region), gather_plan.find(region), taps_plan.find(region)
     blocks = None if plan is None else Blocks.of(region, plan, SHORT[str(region.dtype)], width)
     extents = (region.extent(g) for g in ("batch", "rows", "cols", "inner"))
     work = dims.floordiv(dims.product(tuple(extents)) * PICOSECONDS, 1000)
-    choice = _schemes(region, plan, blocks, walked, width)
+    choice = _schemes(region, plan, blocks, walked, tapped, width)
     if walked is not None and choice.best.form == "walk":
         return finish(emitter, direct.Direct(emitter, region, walked, width).write(work), choice)
+    if tapped is not None and choice.best.form == "taps":
+        return finish(emitter, Taps(emitter, region, tapped, width).write(work), choice)
     if plan is not None and blocks is not None:
         kind = (
             Summed(emitter, region, plan, blocks, aliases)
@@ -67,7 +70,12 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
 
 
 def _schemes(
-    region: ContractionRegion, plan: Plan | None, blocks: Blocks | None, walked: Walk | None, width: int
+    region: ContractionRegion,
+    plan: Plan | None,
+    blocks: Blocks | None,
+    walked: Walk | None,
+    tapped: taps_plan.Plan | None,
+    width: int,
 ) -> Choice[Scheme]:
     """Rank the schedules of a contraction that walks its right operand."""
     found: list[Scheme] = []
@@ -77,6 +85,8 @@ def _schemes(
         found.append(gather_plan.scheme(region, plan, blocks))
     if walked is not None:
         found.append(direct.scheme(region, walked, images, width))
+    if tapped is not None:
+        found.append(taps_plan.scheme(region, tapped, width))
     return Choice(tuple(sorted(found, key=lambda s: s.cycles)))
 
 

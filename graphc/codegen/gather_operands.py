@@ -34,7 +34,7 @@ class Operands(Loops):
         self.short = scalar.SHORT[str(region.dtype)]
         self.m, self.n = (int(str(region.extent(g))) for g in ("rows", "cols"))
         self.k = steps_of_image(region, plan)
-        self.count = image_count(region, plan)
+        self.count = image_count(region, plan.image)
         self.groups: Dim = dims.floordiv(self.count + (self.images - 1), self.images)
         self.source = plan.walk.load.data
         self.divisors = list(plan.phases.values())

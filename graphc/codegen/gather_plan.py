@@ -66,7 +66,7 @@ def find(region: ContractionRegion) -> Plan | None:
         return None
     if strided_in(region.rhs, region.cols, spec.cols, region.inner, spec.inner) is not None:
         return None
-    image, image_axis, summed = _image(region, walk)
+    image, image_axis, summed = image_of(region, walk)
     sizes = [*spec.rows, *spec.cols]
     sizes += [d for v, d in zip(region.inner, spec.inner, strict=True) if v is not image]
     shape = walk.load.data.type.shape
@@ -82,8 +82,11 @@ def find(region: ContractionRegion) -> Plan | None:
     return Plan(walk, image, image_axis, summed, phases)
 
 
-def _image(region: ContractionRegion, walk: Walk) -> tuple[Expr | None, int | None, bool]:
-    """Return the variable that moves along an axis of the right operand alone, and how it is used."""
+def image_of(region: ContractionRegion, walk: Walk) -> tuple[Expr | None, int | None, bool]:
+    """Return the variable that moves along an axis of the right operand alone, that axis, and how it is used.
+
+    What is used is whether the images are summed over.
+    """
     for a, axis in enumerate(walk.axes):
         alone = axis.batch in live(region.batch) and not axis.factors and axis.constant == 0
         if alone and not mentions(region.lhs, (axis.batch,)):
@@ -136,24 +139,24 @@ class Blocks:
         for _, axis in plan.axes():
             pixels *= _int(axis.extent)
         taken = max(1, min(wanted, COPIED // pixels))
-        count = image_count(region, plan)
+        count = image_count(region, plan.image)
         taken = min(taken, count) if isinstance(count, int) and count > 0 else taken
         if not plan.summed:
             return cls(tile, taken, _even(steps, STEPS))
         return cls(tile, taken, taken * steps if taken > 1 else _even(steps, LONG_STEPS))
 
 
-def image_count(region: ContractionRegion, plan: Plan) -> Dim:
-    """Return the number of images."""
+def image_count(region: ContractionRegion, image: Expr | None) -> Dim:
+    """Return the number of images: how far the variable goes that numbers them."""
     spec = region.shape
     variables = (*region.batch, *region.inner)
     sizes: Shape = (*spec.batch, *spec.inner)
-    return next((d for v, d in zip(variables, sizes, strict=True) if v is plan.image), 1)
+    return next((d for v, d in zip(variables, sizes, strict=True) if v is image), 1)
 
 
 def images(region: ContractionRegion, plan: Plan) -> int:
     """Return the number of images, or what is assumed where it is symbolic."""
-    return _int(image_count(region, plan))
+    return _int(image_count(region, plan.image))
 
 
 def steps_of_image(region: ContractionRegion, plan: Plan) -> int:

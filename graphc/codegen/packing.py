@@ -7,7 +7,7 @@ step.  A panel of lhs holds the tile's rows side by side, for all of the inner a
 from __future__ import annotations
 
 from graphc import dims
-from graphc.codegen import tile_transpose
+from graphc.codegen import tile_copy, tile_transpose
 from graphc.codegen.contraction_loops import Loops, live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.scalar import SHORT
@@ -21,6 +21,9 @@ from graphc.types import INT64
 
 # Column axes at least this long are packed in contiguous runs, shorter ones element by element.
 SHORTEST_RUN = 64
+# Elements between two panels of lhs; how many are filled in one go, and how many inner steps are read side by
+# side, whose rows may all lie in one set of the L1 cache.
+STAGGER, TOGETHER, SIDE_BY_SIDE = 16, 64, 8
 
 
 class Panels(Loops):
@@ -43,7 +46,6 @@ class Panels(Loops):
         self.runs = not isinstance(last, int) or last >= SHORTEST_RUN
         self.tables: dict[Expr, str] = {}
         self.strip = self.strip_width = ""
-        self.block_rows = rows
 
     # -- lhs
     def pack_lhs(self, first: str, last: str, panel: str) -> None:
@@ -53,37 +55,69 @@ class Panels(Loops):
         emitter.open(f"for {m} in range({first}, {last}):", live(region.rows))
         self.unravel(m, region.rows, spec.rows)
         start = emitter.fresh("o")
-        emitter.line(f"{start} = ({m} // {rows}) * {emitter.size(self.k * rows)} + {m} % {rows}")
+        emitter.line(f"{start} = ({m} // {rows}) * {emitter.size(self.lhs_pitch)} + {m} % {rows}")
         loops = self.open(region.inner, spec.inner)
         text = emitter.text(region.lhs)
         emitter.line(f"{panel}[{start} + ({self.flat(region.inner, spec.inner)}) * {rows}] = {text}")
         self.close(loops + 1)
 
-    def lhs_panels(self, *, shared: bool) -> Scratch:
-        """Return the memory for all panels of lhs."""
-        count: Dim = dims.floordiv(self.m + (self.rows - 1), self.rows) * self.k * self.rows
-        panels = Scratch(count, self.region.dtype, shared)
-        self.emitter.buffer(panels, (count,), panels.dtype)
-        return panels
+    @property
+    def lhs_pitch(self) -> Dim:
+        """Distance of two panels of lhs: more than they take, so that they do not collide in a cache."""
+        return self.k * self.rows + STAGGER
 
     @property
-    def lhs_pitch(self) -> int:
-        """Distance of two inner steps in a copy of a block's rows: not a power of two."""
-        return self.block_rows + 16
+    def lhs_size(self) -> Dim:
+        """Elements of all panels of lhs for one index of the batch."""
+        return dims.floordiv(self.m + (self.rows - 1), self.rows) * self.lhs_pitch
 
-    def copy_lhs(self, source: tuple[str, str], step: str, span: tuple[str, str], steps: str) -> str:
-        """Copy the rows of a block, neighbours in memory, closer together for one chunk; return where."""
-        emitter = self.emitter
-        count, dtype = self.lhs_pitch * self.chunk * self.rest, self.region.dtype
-        panel = emitter.buffer(Scratch(count, dtype), (count,), dtype).name
-        q, r = emitter.fresh("q"), emitter.fresh("r")
-        name, at = source
-        emitter.open(f"for {q} in range({steps}):")
-        emitter.open(f"for {r} in range({span[1]} - {span[0]}):")
-        source_at = f"{at} + {span[0]} + {r} + {q} * {step}"
-        emitter.line(f"{panel}[{q} * {self.lhs_pitch} + {r}] = {name}[{source_at}]")
+    def lhs_panels(self, count: Dim, *, shared: bool) -> Scratch:
+        """Return the memory for all panels of lhs, for so many indices of the batch."""
+        panels = Scratch(count * self.lhs_size, self.region.dtype, shared)
+        self.emitter.buffer(panels, (panels.count,), panels.dtype)
+        return panels
+
+    def copy_lhs(self, lhs: Strided, batches: Dim, panel: str) -> Dim:
+        """Copy this block's part of lhs, whose rows are neighbours in memory, into panels.
+
+        Returns into how many blocks that can be cut.
+        """
+        emitter, region, spec, rows = self.emitter, self.region, self.region.shape, self.rows
+        each = TOGETHER * rows
+        groups = dims.floordiv(self.m + (each - 1), each)
+        first, last = emitter.part(emitter.size(batches * groups))
+        unit, low, whole, left, place, block, taken, q, p, r = (emitter.fresh(x) for x in "umwlobcqpr")
+        emitter.open(f"for {unit} in range({first}, {last}):", live(region.batch))
+        if batches != 1:
+            self.unravel(f"({unit} // {emitter.size(groups)})", region.batch, spec.batch)
+        emitter.line(f"{low} = {unit} % {emitter.size(groups)} * {each}")
+        emitter.line(f"{whole} = min({each}, {emitter.size(self.m)} - {low}) // {rows}")
+        emitter.line(f"{left} = min({each}, {emitter.size(self.m)} - {low}) - {whole} * {rows}")
+        around, sizes = region.inner[: self.split], spec.inner[: self.split]
+        opened = self.open(around, sizes)
+        name, at = self.origin(lhs, region.rows, "0")
+        steps = spec.inner[self.split] * self.rest
+        step = lhs.flat(region.inner[self.split :], spec.inner[self.split :]) or 0
+        start = f"({self.flat(around, sizes)}) * {emitter.size(steps)}"
+        pitch, size = emitter.size(self.lhs_pitch), emitter.size(self.lhs_size)
+        emitter.line(f"{place} = {unit} // {emitter.size(groups)} * {size} + {low} // {rows} * {pitch}")
+        end = emitter.size(steps)
+        emitter.open(f"for {block} in range(0, {end}, {SIDE_BY_SIDE}):")
+        emitter.line(f"{taken} = min({SIDE_BY_SIDE}, {end} - {block})")
+        source = f"{at} + {low} + {block} * {emitter.size(step)}"
+        target = f"{place} + ({start} + {block}) * {rows}"
+        emitter.open(f"for {p} in range({whole}):")
+        from_, to = f"addr({name}, {source} + {p} * {rows})", f"addr({panel}, {target} + {p} * {pitch})"
+        copy = tile_copy.name(self.short, rows)
+        emitter.line(f"{copy}({from_}, {emitter.size(step)}, {to}, {rows}, {taken})")
+        emitter.close()
+        emitter.open(f"for {q} in range({taken}):")
+        emitter.open(f"for {r} in range({left}):")
+        to = f"{panel}[{target} + {whole} * {pitch} + {q} * {rows} + {r}]"
+        emitter.line(f"{to} = {name}[{source} + {whole} * {rows} + {q} * {emitter.size(step)} + {r}]")
         self.close(2)
-        return panel
+        self.close(opened + 2)
+        return batches * groups
 
     # -- rhs
     def rhs_panel(self) -> str:

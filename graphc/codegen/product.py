@@ -61,7 +61,9 @@ class Product(Panels):
         if self.lhs is None and self.depends_on_batch():
             # All rows of lhs are packed once per index of the batch.
             self.blocks = Blocks(0, 0)
-        self.block_rows = self.blocks.rows
+        # A copy of lhs holds panels for each index of the batch that tells them apart.
+        apart = self.best.copies_lhs and self.depends_on_batch()
+        self.batches: Dim = region.extent("batch") if apart else 1
         self.once = self._fits_one_chunk()
         home = next((s for s in region.stores if holds_sum(s, region, aliases)), None)
         self.home = home if not best.swapped or self.m == 1 else None
@@ -80,22 +82,32 @@ class Product(Panels):
         units = self._units()
         around = self.original.extent("batch")
         work = dims.floordiv(around * self._cycles() * _CYCLE, 1000)
-        if self.lhs is not None or self.depends_on_batch():
+        if not self.best.copies_lhs and (self.lhs is not None or self.depends_on_batch()):
             self._compute(units, shared="")
             return [Stage(units, work)]
         emitter.params.setdefault("stage", "int64")
-        memory = self.lhs_panels(shared=True)
+        memory = self.lhs_panels(self.batches, shared=True)
         panel = emitter.buffers[memory].name
-        panels = dims.floordiv(self.m + (self.rows - 1), self.rows)
         emitter.open("if stage == 0:", conditional=True)
-        first, last = emitter.part(emitter.size(self.m), self.rows)
-        self.pack_lhs(first, last, panel)
+        pieces, copying = self._pack_all(panel)
         emitter.close()
-        packing = preparation(emitter, panels, self.m * self.k, self.region.lhs, (memory,))
+        packing = preparation(emitter, pieces, copying, self.region.lhs, (memory,))
         emitter.open("else:", conditional=True)
         self._compute(units, shared=panel)
         emitter.close()
         return [packing, Stage(units, work)]
+
+    def _pack_all(self, panel: str) -> tuple[Dim, Dim]:
+        """Pack this block's part of lhs into panels that all blocks share.
+
+        Returns into how many blocks that can be cut, and its estimated work.
+        """
+        count = self.batches * self.m * self.k
+        if self.lhs is not None:
+            return self.copy_lhs(self.lhs, self.batches, panel), dims.floordiv(count, 5)
+        first, last = self.emitter.part(self.emitter.size(self.m), self.rows)
+        self.pack_lhs(first, last, panel)
+        return dims.floordiv(self.m + (self.rows - 1), self.rows), count
 
     def _cycles(self) -> Dim:
         """Return the estimate, scaled to sizes that were not known when it was made."""
@@ -133,7 +145,7 @@ class Product(Panels):
         self.col_span = self._span(self._divided(unit, 1, across), self.n, self.blocks.cols)
         self.panel = shared
         if self.lhs is None and not shared:
-            self.panel = emitter.buffers[self.lhs_panels(shared=False)].name
+            self.panel = emitter.buffers[self.lhs_panels(1, shared=False)].name
             self.pack_lhs("0", emitter.size(self.m), self.panel)
         self._chunks()
         emitter.close()
@@ -212,14 +224,10 @@ class Product(Panels):
         self.close(opened + 1)
 
     def _strips(self, first: str, taken: str, add: str) -> None:
-        emitter, region, cols = self.emitter, self.region, self.cols
+        emitter, cols = self.emitter, self.cols
         low, high = self.col_span
         steps = emitter.fresh("l")
         emitter.line(f"{steps} = {taken} * {emitter.size(self.rest)}")
-        if self.lhs is not None and self.best.copies_lhs:
-            source = self.origin(self.lhs, region.rows, first)
-            step = self._steps(self.lhs, region.rows, region.shape.rows)[1]
-            self.panel = self.copy_lhs(source, step, self.row_span, steps)
         self.strip = emitter.fresh("n")
         emitter.open(f"for {self.strip} in range({low}, {high}, {cols}):")
         self.strip_width = self._width(high, self.strip, self.n, cols)
@@ -293,14 +301,14 @@ class Product(Panels):
         """Return pointer, row stride and inner stride of lhs at row `m` of the current chunk."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         rows = self.rows
-        if self.lhs is None:
+        if self.lhs is None or self.best.copies_lhs:
             before = self.flat(region.inner[: self.split], spec.inner[: self.split])
             split, rest = emitter.size(spec.inner[self.split]), emitter.size(self.rest)
             chunk = f"(({before}) * {split} + {first}) * {rest}"
-            panel = f"({m} // {rows}) * {emitter.size(self.k * rows)}"
+            panel = f"({m} // {rows}) * {emitter.size(self.lhs_pitch)}"
+            if self.batches != 1:
+                panel += f" + ({self.flat(region.batch, spec.batch)}) * {emitter.size(self.lhs_size)}"
             return f"addr({self.panel}, {panel} + ({chunk}) * {rows})", "1", str(rows)
-        if self.best.copies_lhs:
-            return f"addr({self.panel}, {m} - {self.row_span[0]})", "1", str(self.lhs_pitch)
         a_row, a_k = self._steps(self.lhs, region.rows, spec.rows)
         name, at = self.origin(self.lhs, region.rows, first)
         return f"addr({name}, {at} + {m} * {a_row})", a_row, a_k
