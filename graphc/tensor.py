@@ -80,7 +80,7 @@ class Tensor:
 
     # -- what a symbolic value cannot do
     def _no_value(
-        self, asked: str, instead: str = "gx.where to choose between values, or gx.evaluate to see one"
+        self, asked: str, instead: str = "gx.where, gx.cond or gx.while_loop; gx.evaluate shows a value"
     ) -> NoReturn:
         raise ControlFlowError(
             f"{asked} of a symbolic Tensor: its value exists only when a program runs",

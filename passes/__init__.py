@@ -17,7 +17,9 @@ from .fuse import Fuse
 from .hoist_loop_inputs import HoistLoopInputs
 from .hoist_loop_outputs import HoistLoopOutputs
 from .hoist_loop_sums import HoistLoopSums
+from .join_scans import JoinScans
 from .join_windows import JoinWindows
+from .keep_last import KeepLast
 from .merge_loops import MergeLoops
 from .merge_matmuls import MergeSiblingMatmuls
 from .own_results import OwnResults
@@ -42,7 +44,9 @@ __all__ = [
     "HoistLoopInputs",
     "HoistLoopOutputs",
     "HoistLoopSums",
+    "JoinScans",
     "JoinWindows",
+    "KeepLast",
     "MergeEqual",
     "MergeLoops",
     "MergeSiblingMatmuls",
@@ -105,12 +109,16 @@ FULL: tuple[Step, ...] = (
     FoldBatchNorm(),
     # After it no rule may bring a composite back: stabilize stays outside the next group.
     ExpandComposites(),
+    # Once what reads a stack is a slice, and before products that only a stack needs move out.
+    KeepLast(),
     # Before products are merged, which would tie those of a loop's slices to those of carried values.
     PruneBodies(),
     HoistLoopInputs(),
     # Sums first: what they stack costs results that need the same nothing.
     HoistLoopSums(),
     HoistLoopOutputs(),
+    # After products moved out, which may be what one loop needs of another.
+    JoinScans(),
     PruneBodies(),
     # Sums first: they join what siblings then need as well.  Both on merged operands.
     SumMatmuls(),

@@ -171,6 +171,43 @@ def test_map_and_associative_scan() -> None:
     gx.check_gradients(gx.associative_scan(gx.multiply, v), [v], {v: rng.normal(size=5)})
 
 
+# ------------------------------------------------------------- along a direction
+def _moves(output: Tensor, inputs: list[Tensor], directions: list[Tensor]) -> list[Tensor]:
+    """Return a derivative along a direction, and the same from the gradient."""
+    forward = gx.jvp(output, inputs, directions)
+    parts = [(g * d).sum() for g, d in zip(gx.grad(output, inputs), directions, strict=True)]
+    return [forward, sum(parts[1:], start=parts[0])]
+
+
+def test_tangents_run_along_with_loops_and_branches() -> None:
+    net, s = Recurrence(), _scalar()
+    h, ys = gx.scan(net.step, net.h, net.xs)
+    bounded, _ = gx.while_loop(lambda c: c[1] < 4, lambda c: (gx.sin(c[0]) * s, c[1] + 1), (s * 2, 0), 6)
+    chosen = gx.cond(s > 1, lambda: gx.exp(s) * h.sum(), lambda: s * s)
+    inputs = [*net.inputs, s]
+    directions = [gx.constant(rng.normal(size=(3, 3))), net.xs * 0.3, gx.sin(net.h), gx.constant(0.7)]
+    pairs = [_moves(out, inputs, directions) for out in (h.sum() + (ys * ys).sum(), bounded, chosen)]
+    arrays = net.arrays(4)
+    for value in (0.4, 1.3):
+        feeds = dict(zip(inputs, [*arrays, np.asarray(value)], strict=True))
+        for forward, backward in gx.evaluate(pairs, feeds):
+            np.testing.assert_allclose(forward, backward, rtol=1e-10)
+        _agree(inputs, [t for pair in pairs for t in pair], *arrays, value)
+
+
+def test_tangents_of_while_loops_need_no_bound() -> None:
+    s = _scalar()
+    x, _ = gx.while_loop(lambda c: c[1] < 5, lambda c: (gx.sin(c[0]) * s, c[1] + 1), (s * 2, 0))
+    tangent = gx.jvp(x, s, 1.0)
+    step = 1e-6
+    high, low = (float(gx.evaluate(x, {s: np.asarray(1.3 + d)})) for d in (step, -step))
+    slope = (high - low) / (2 * step)
+    np.testing.assert_allclose(gx.evaluate(tangent, {s: np.asarray(1.3)}), slope, rtol=1e-6)
+    program = gx.compile(s, [x, tangent])
+    assert len([n for n in program.graph.nodes if n.op.name == "loop"]) == 1
+    _agree([s], [x, tangent], 1.3, optimize=OPTIMIZE)
+
+
 # ------------------------------------------------------------- while, fori_loop
 def test_a_while_loop_runs_until_its_condition_fails() -> None:
     v = _vector()

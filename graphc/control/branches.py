@@ -237,4 +237,33 @@ def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) ->
     return switch_rows(size, batched, node, *inputs)
 
 
-SWITCH = Op("switch", _rule, _run, Control(), gradient=_gradient, batch=_batch, dtypes=(), cost=100)
+def _tangent(
+    tangents: Sequence[Tensor | None], out: Tensor, index: Tensor, *captures: Tensor, what: str
+) -> list[Tensor | None]:
+    """Return how each result moves: the branch that ran, run again along the direction."""
+    node = out.node
+    moving = {k: t for k, t in enumerate(tangents[1:]) if t is not None}
+    formals = {k: bodies.formal(captures[k].type, "tangent", node.where) for k in moving}
+    rows = [_pushed(body, formals) for body in node.payload]
+    moved = [k for k in range(len(rows[0])) if any(row[k] is not None for row in rows)]
+    if not moved:
+        return [None] * len(rows[0])
+    graphs = []
+    for body, row in zip(node.payload, rows, strict=True):
+        pairs = [(row[k], Tensor(body.outputs[k])) for k in moved]
+        outputs = tuple((zeros_like(y) if t is None else t).node for t, y in pairs)
+        graphs.append(Graph((*body.inputs, *formals.values()), outputs))
+    operands = (*(c.node for c in captures), *(t.node for t in moving.values()))
+    found = dict(zip(moved, items(branch_node(what, index.node, operands, graphs)), strict=True))
+    return [found.get(k) for k in range(len(rows[0]))]
+
+
+def _pushed(body: Graph, formals: Mapping[int, Node]) -> list[Tensor | None]:
+    # Deferred: forward mode is written in terms of ops.
+    from graphc.forward_mode import push_forward
+
+    with bodies.reopened(body):
+        return push_forward([(body.inputs[k], Tensor(f)) for k, f in formals.items()], body.outputs)
+
+
+SWITCH = Op("switch", _rule, _run, Control(), _gradient, _batch, _tangent, dtypes=(), cost=100)

@@ -203,6 +203,13 @@ def _gradient(cotangents: Sequence[Tensor | None], out: Tensor, *inputs: Tensor,
     return gradient(cotangents, out.node, attrs["wanted"])
 
 
+def _tangent(tangents: Sequence[Tensor | None], out: Tensor, *inputs: Tensor, **attrs: Any) -> Any:
+    # Deferred for the same reason.
+    from graphc.control.loop_tangent import tangent
+
+    return tangent(tangents, out.node)
+
+
 def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) -> tuple[Tensor, ...]:
     # Deferred: batching is written in terms of loops.
     from graphc.control.batching import loop_rows
@@ -210,4 +217,4 @@ def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) ->
     return loop_rows(size, batched, node, *inputs)
 
 
-LOOP = Op("loop", _rule, _run, Control(), gradient=_gradient, batch=_batch, dtypes=(), cost=100)
+LOOP = Op("loop", _rule, _run, Control(), _gradient, _batch, _tangent, dtypes=(), cost=100)
