@@ -44,10 +44,8 @@ def test_densities(name, dtype):
     density, _, parameters, _ = CONTINUOUS[name]
     x = np.array([[0.05], [0.4], [0.9]], dtype)
     found = gx.evaluate(function(name, "log_prob")(x, *(np.array([p, p + 1], dtype) for p in parameters)))
-    expected = [
-        [float(mpmath.log(density(v, *(p + k for p in parameters)))) for k in (0, 1)]
-        for v in x[:, 0].tolist()
-    ]
+    shifted = [[p + k for p in parameters] for k in (0, 1)]
+    expected = [[float(mpmath.log(density(v, *given))) for given in shifted] for v in x[:, 0].tolist()]
     assert found.dtype == dtype
     assert_allclose(found, expected, rtol=1e-5 if dtype == "float32" else 1e-13)
 

@@ -318,7 +318,11 @@ def test_every_iteration_of_a_loop_draws_anew():
     assert np.unique(nested).size == 30
     assert not np.intersect1d(nested, rest).size
     assert_allclose(summed, values.sum(0), rtol=1e-5)
-    assert_array_equal(gx.evaluate(noise), values)
+    program = gx.compile([], [noise, inner])
+    for found, expected in zip(program(), (values, nested), strict=True):
+        assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert g.state.value.tolist() == [6, 1]
+    assert not np.intersect1d(program()[1], nested).size
 
 
 # ---------------------------------------------------------------------- errors
