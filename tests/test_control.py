@@ -324,6 +324,33 @@ def test_swapped_and_unchanged_values_are_carried() -> None:
     _agree([s], list(swapped), 3.0, optimize=OPTIMIZE)
 
 
+def test_constants_from_outside_have_gradients() -> None:
+    v, factor, offset = _vector(), gx.constant(0.7), gx.zeros((), F)
+    total, _ = gx.scan(lambda c, x: (c + factor * x + offset, None), 0.0, v)
+    chosen = gx.cond(total > 0, lambda: factor * total, lambda: offset)
+    found = gx.grad(total + chosen, [factor, offset])
+    np.testing.assert_allclose(gx.evaluate(found, {v: np.arange(4.0)}), [6 + 4.2 + 0.7 * 6, 4 + 0.7 * 4])
+    _agree([v], found, np.arange(4.0))
+
+
+def test_parts_of_what_is_stacked_are_written_where_they_belong() -> None:
+    v, s = gx.placeholder("v", (2,), F), _scalar()
+
+    def slope(y: Tensor) -> Tensor:
+        return gx.stack([y[1], s * (1 - y[0] ** 2) * y[1] - y[0]])
+
+    def body(c: Any) -> Any:
+        y, size, n = c
+        first = slope(y)
+        second = slope(y + size * first)
+        error = gx.sqrt(gx.mean((size * (second - first)) ** 2))
+        y = y + size * (first + second)
+        return y, size * gx.clip(0.05 / error, 0.5, 2.0), n + 1
+
+    y, _, _ = gx.while_loop(lambda c: c[2] < 5, body, (v, 0.1, 0), max_steps=8)
+    _agree([v, s], [y, *gx.grad(y.sum(), [v, s])], np.array([2.0, 0.3]), 1.5)
+
+
 def test_users_own_operations_run_in_loops() -> None:
     m = gx.placeholder("m", ("n", 3), F)
     total = gx.custom_op("total", lambda t: ((), t.dtype), lambda x: x.sum(), lambda g, out, x: [g + 0 * x])

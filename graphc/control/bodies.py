@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphc.errors import UNKNOWN, GraphError, Where
-from graphc.ir import Attrs, DimCheck, Graph, Moves, Node, topological
+from graphc.ir import Attrs, DimCheck, Graph, Moves, Node, recorded_nodes, topological
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.rules import Leaf
 from graphc.ops.op import inherit_place
@@ -51,12 +51,15 @@ class Scope:
         The loop's counter, an int64 scalar; branches have none.
     open : bool
         Whether its values may still be used: until its node is made.
+    made : set of Node
+        What was made while its functions ran.
     """
 
     what: str
     where: Where
     iteration: Tensor | None = None
     open: bool = True
+    made: set[Node] = field(default_factory=set, repr=False)
 
 
 _scopes: ContextVar[tuple[Scope, ...]] = ContextVar("graphc_scopes", default=())
@@ -105,8 +108,10 @@ def counter(where: Where, scope: Scope | None = None) -> Node:
 
 def call(scope: Scope, fn: Callable[..., Any], *args: Any) -> Any:
     """Return what the user's function makes of the formal arguments."""
-    with open_scope(scope), inherit_nothing():
-        return fn(*args)
+    with open_scope(scope), inherit_nothing(), recorded_nodes() as made:
+        found = fn(*args)
+    scope.made |= made
+    return found
 
 
 @contextmanager
@@ -141,7 +146,7 @@ def enclose(parts: Sequence[tuple[Sequence[Node], Sequence[Node]]], scope: Scope
     GraphError
         If a body updates a variable by a value that depends on the loop.
     """
-    own = [_dependent(inputs, outputs) for inputs, outputs in parts]
+    own = [_dependent(inputs, outputs, scope) for inputs, outputs in parts]
     return _enclosed(parts, own, {}, scope)
 
 
@@ -166,7 +171,8 @@ def enclose_made(
         If a body updates a variable by a value that depends on the formal inputs.
     """
     formals = tuple(known.values())
-    own = [_kept(formals, results, nodes) for results, nodes in zip(outputs, made, strict=True)]
+    pairs = zip(outputs, made, strict=True)
+    own = [_kept(formals, results, nodes, scope) for results, nodes in pairs]
     return _enclosed([((), results) for results in outputs], own, known, scope)
 
 
@@ -187,27 +193,34 @@ def _enclosed(
     return Body(tuple(graphs), tuple(captured))
 
 
-def _is_generated(node: Node) -> bool:
-    """Tell whether a node needs no operand: it is computed where it is used."""
-    return not node.inputs and (node.op.name == "constant" or not isinstance(node.op.lowering, Leaf))
+def _is_generated(node: Node, scope: Scope) -> bool:
+    """Tell whether a node made inside needs no operand: it is computed where it is used.
+
+    Those from outside are operands like any other: a gradient may be asked with respect to them.
+    """
+    leaf = isinstance(node.op.lowering, Leaf) and node.op.name != "constant"
+    return not node.inputs and not leaf and node in scope.made
 
 
-def _dependent(inputs: Sequence[Node], outputs: Sequence[Node]) -> set[Node]:
+def _dependent(inputs: Sequence[Node], outputs: Sequence[Node], scope: Scope) -> set[Node]:
     """Return the nodes that depend on a formal input, and those that need no operand at all."""
     found = set(inputs)
     for node in topological(outputs):
-        if _is_generated(node) or any(i in found and not _is_generated(i) for i in node.inputs):
+        operands = [i for i in node.inputs if not _is_generated(i, scope)]
+        if _is_generated(node, scope) or any(i in found for i in operands):
             found.add(node)
     return found
 
 
-def _kept(formals: Sequence[Node], outputs: Sequence[Node], made: Collection[Node]) -> set[Node]:
+def _kept(
+    formals: Sequence[Node], outputs: Sequence[Node], made: Collection[Node], scope: Scope
+) -> set[Node]:
     """Return the nodes that were made inside, without those that an update outside needs."""
-    dependent = _dependent(formals, outputs)
+    dependent = _dependent(formals, outputs, scope)
     order = topological(outputs)
     effects = [n for n in order if n.op.name == "with_update" and n in made and n not in dependent]
     outside = set(topological(effects))
-    return {n for n in order if _is_generated(n) or n in formals or (n in made and n not in outside)}
+    return {n for n in order if n in formals or (n in made and n not in outside)}
 
 
 def _frontier(outputs: Sequence[Node], own: Collection[Node]) -> Iterable[Node]:

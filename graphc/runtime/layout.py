@@ -410,6 +410,9 @@ class Layout:
     def _touch(self, lies: Storage | Scratch | Cell, written: bool) -> Iterator[Touch]:
         if isinstance(lies, Storage) and lies in self.assignment.parts:
             part = self.assignment.parts[lies]
+            if part.storage in self.outside:
+                yield from self._touch(part.storage, written)
+                return
             start = part.offset * part.storage.type.dtype.itemsize
             owner = None if part.storage in self.calls else self
             yield Touch(part.storage, owner, written, start, byte_size(lies))
