@@ -31,8 +31,9 @@ from graphc.lower.rules import Control, Expand, Item
 from graphc.ops import arange, moveaxis, reshape
 from graphc.ops.axes import is_int, normalize_axis
 from graphc.ops.batching import stacked
-from graphc.ops.op import expand, inherit_place
+from graphc.ops.op import expand_all, inherit_place
 from graphc.tensor import Tensor
+from graphc.types import TupleType
 
 __all__ = ["vectorize"]
 
@@ -177,14 +178,14 @@ class Rows:
         axis of them, or of the node's own rank where its value turned out to be the same for
         all.  A tuple for a node with several results.
     expansions : dict
-        For an op without a rule, the node that it expands into.
+        For an op without a rule, the nodes that its results expand into.
     seen : set of Node
         Nodes that were followed.
     """
 
     size: Dim
     images: dict[Node, Image] = field(default_factory=dict)
-    expansions: dict[Node, Node] = field(default_factory=dict)
+    expansions: dict[Node, tuple[Node, ...]] = field(default_factory=dict)
     seen: set[Node] = field(default_factory=set)
 
     # ----- values in and out
@@ -260,9 +261,10 @@ class Rows:
         if node.op.batch is None and isinstance(node.op.lowering, Expand):
             expansion = self.expansions.get(node)
             if expansion is None:
-                self.expansions[node] = expansion = expand(node)
-                return (node, True), (expansion, False)
-            self.images[node] = self.image(expansion)
+                self.expansions[node] = expansion = expand_all(node)
+                return (node, True), *((part, False) for part in expansion)
+            found = tuple(map(self.image, expansion))
+            self.images[node] = found if isinstance(node.type, TupleType) else found[0]
             return ()
         with inherit_place(node.where):
             self.images[node] = self._apply(node)

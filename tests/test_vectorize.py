@@ -26,14 +26,7 @@ NOT_MAPPED = {
 }
 # Ops without a rule, and why it does not matter that they run row by row.
 ROW_BY_ROW = {
-    "random_key": "a few numbers, once for each draw",
-    "random_fold": "a few numbers, once for each draw",
-    "random_uniform": "takes one key",
-    "random_word": "takes one key",
-    # Of the rows of a parameter, each has the numbers of the same positions, as it has alone.
-    "random_below": "takes one key",
-    "random_gamma": "takes one key",
-    "random_poisson": "takes one key",
+    "random_key": "a few numbers, once for each draw; rows fold their number into what comes of it",
 }
 MAPPED = [op for op in OPS if op.name not in NOT_MAPPED]
 every_op = pytest.mark.parametrize("op", MAPPED, ids=lambda op: op.name)

@@ -10,9 +10,13 @@ import pytest
 
 import graphc as gx
 from graphc.ir import topological
+from graphc.lower.rules import Expand
+from graphc.ops.fused import items
+from graphc.ops.op import Op
 from graphc.pipeline import Pipeline
 from graphc.tensor import Tensor
 from graphc.trace import trace
+from graphc.types import TensorType, TupleType
 
 Array = np.ndarray[Any, Any]
 
@@ -230,3 +234,38 @@ def test_row_by_row_is_reported() -> None:
         (said,) = stage.declined
         assert said.rule == "vectorize" and "row_norm" in said.note and "test_vectorize_control" in str(said)
     assert not Pipeline([]).run(trace([x], gx.vectorize(gx.exp)(x))[0])[0].declined
+
+
+# ---------------------------------------------------------------------------- compiled
+def test_one_program_of_all_loops_and_branches() -> None:
+    inputs, values, outputs = [], [], []
+    for number, (fn, given, axes) in enumerate(CASES.values()):
+        own = [gx.placeholder(f"c{number}_{k}", v.shape, v.dtype) for k, v in enumerate(given)]
+        inputs += own
+        values += given
+        outputs.append(gx.vectorize(fn, axes)(*own))
+    x = gx.placeholder("rows", ("n", 4), "float64")
+    outputs.append(gx.vectorize(lambda row: norm(row, row + 1))(x))
+    program = gx.compile([*inputs, x], outputs)
+    for size in (3, 1, 0):
+        fed = [*values, floats(3, 4)[:size]]
+        wanted = gx.evaluate(outputs, dict(zip([*inputs, x], fed, strict=True)))
+        for a, b in zip(flat(program(*fed)), flat(wanted), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def flat(structure: Any) -> list[Array]:
+    return [structure] if isinstance(structure, np.ndarray) else [a for part in structure for a in flat(part)]
+
+
+def test_an_op_of_several_results_expands_row_by_row() -> None:
+    both = Op(
+        "sum_and_largest",
+        lambda ctx, x: TupleType.of((TensorType((), x.dtype), x)),
+        lambda x: (x.sum(), x),
+        Expand(lambda x: (x.sum(), gx.maximum(x, x.sum()))),
+        listed=False,
+    )
+    total, larger = gx.vectorize(lambda row: tuple(items(both(row).node)))(Y)
+    np.testing.assert_allclose(gx.evaluate(total), Y.sum(1))
+    np.testing.assert_allclose(gx.evaluate(larger), np.maximum(Y, Y.sum(1, keepdims=True)))

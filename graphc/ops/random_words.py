@@ -12,12 +12,12 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.batching import batch_by, sized
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
 from graphc.ops.threefry import (
     check_key,
-    key_words,
+    key_and_position,
     no_gradient,
-    position,
     shift_right,
     split,
     threefry,
@@ -40,9 +40,9 @@ def random_words(key: TensorLike, shape: Shape) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     key : array_like
-        int32[2], from `graphc.ops.threefry.random_key`.
+        int32[2], from `graphc.ops.threefry.random_key`; a stack of these draws each row by one.
     shape : tuple of int or dimension
-        Sizes of the results.
+        Sizes of the results, beginning with those of the stack.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def random_words(key: TensorLike, shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def _word_rule(ctx: Infer, key: TensorType, shape: Shape, word: int) -> TensorType:
-    check_key(ctx, key)
+    check_key(ctx, key, shape)
     return TensorType(shape, INT32)
 
 
@@ -69,19 +69,21 @@ def _word_numpy(key: Array, shape: tuple[int, ...], word: int) -> Array:
 
 
 def words_numpy(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return two uint32 words for each position, flat."""
-    words = key.view(np.uint32)
-    return threefry((words[:1], words[1:]), split(np.arange(np.prod(shape, dtype=np.int64))))
+    """Return two uint32 words for each position of each row, one row for each key."""
+    words = key.view(np.uint32).reshape(-1, 2)
+    positions = np.arange(np.prod(shape[key.ndim - 1 :], dtype=np.int64))
+    return threefry((words[:, :1], words[:, 1:]), split(positions))
 
 
 def _word_lower(site: Site, index: Index) -> Expr:
-    return threefry_expr(key_words(site, 0), position(site.type.shape, index))[site.attrs["word"]]
+    return threefry_expr(*key_and_position(site, index))[site.attrs["word"]]
 
 
 def _word_samples() -> Iterable[Sample]:
     key = np.array([0x13198A2E, 0x03707344], np.int32)
     for shape in ((2, 3), (), (0, 3), (1,), (7,)):
         yield Sample((key,), {"shape": shape}, differentiable=False)
+    yield Sample((np.stack([key, key + 1]),), {"shape": (2, 3)}, differentiable=False)
 
 
 RANDOM_WORD = Op(
@@ -90,6 +92,7 @@ RANDOM_WORD = Op(
     _word_numpy,
     Map(_word_lower),
     gradient=no_gradient,
+    batch=batch_by(shape=sized),
     api=random_words,
     samples=_word_samples,
     errors=lambda: (
@@ -130,7 +133,7 @@ def random_uniform(key: TensorLike, shape: Shape, dtype: object = "float32") -> 
 
 
 def _uniform_rule(ctx: Infer, key: TensorType, shape: Shape, dtype: DType) -> TensorType:
-    check_key(ctx, key)
+    check_key(ctx, key, shape)
     ctx.dtype_in(dtype, FLOATS, "result")
     return TensorType(shape, dtype)
 
@@ -144,8 +147,7 @@ def _uniform_numpy(key: Array, shape: tuple[int, ...], dtype: DType) -> Array:
 
 
 def _uniform_lower(site: Site, index: Index) -> Expr:
-    shape = site.type.shape
-    x, y = threefry_expr(key_words(site, 0), position(shape, index))
+    x, y = threefry_expr(*key_and_position(site, index))
     if site.type.dtype == FLOAT32:
         return expr.cast(shift_right(x, 8), FLOAT32) * 2.0**-24
     high, low = expr.cast(shift_right(x, 5), FLOAT64), expr.cast(shift_right(y, 6), FLOAT64)
@@ -157,6 +159,7 @@ def _uniform_samples() -> Iterable[Sample]:
     for shape in ((), (0, 3), (1,), (7,), (2, 3, 5)):
         for dtype in ("float32", "float64"):
             yield Sample((key,), {"shape": shape, "dtype": dtype}, differentiable=False)
+    yield Sample((np.stack([key, key + 1]),), {"shape": (2, 3, 1)}, differentiable=False)
 
 
 RANDOM_UNIFORM = Op(
@@ -165,6 +168,7 @@ RANDOM_UNIFORM = Op(
     _uniform_numpy,
     Map(_uniform_lower),
     gradient=no_gradient,
+    batch=batch_by(shape=sized),
     api=random_uniform,
     samples=_uniform_samples,
     errors=lambda: (

@@ -17,10 +17,11 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.lower import expr
 from graphc.lower.expr import Expr, call
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.batching import batch_by
 from graphc.ops.gamma_slope import gamma_slope
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.special import lgamma_numpy
-from graphc.ops.threefry import check_key, key_words, no_gradient, position, split, threefry
+from graphc.ops.threefry import check_key, key_and_position, no_gradient, split, threefry
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import FLOAT64, FLOATS, INT64, DType, TensorType
 
@@ -32,21 +33,21 @@ Array = np.ndarray[Any, Any]
 # ------------------------------------------------------------------- candidates
 @dataclass(frozen=True)
 class Candidates:
-    """The random words of elements at flat positions."""
+    """The random words of elements: the two words of the key of each, and its position in its row."""
 
-    key: Array
+    keys: Array
     positions: Array
 
     def words(self, number: int) -> tuple[Array, Array]:
         """Return two words of 32 bits, as uint64, of candidate `number`."""
-        words = self.key.view(np.uint32)
+        words = self.keys.view(np.uint32)
         low, high = split(self.positions)
-        found = threefry((words[:1], words[1:]), (low, high ^ np.uint32(number << 20)))
+        found = threefry((words[:, 0], words[:, 1]), (low, high ^ np.uint32(number << 20)))
         return found[0].astype(np.uint64), found[1].astype(np.uint64)
 
     def some(self, kept: Array) -> Candidates:
         """Return those of the elements where `kept` is true."""
-        return Candidates(self.key, self.positions[kept])
+        return Candidates(self.keys[kept], self.positions[kept])
 
 
 def wide_unit(high: Array, low: Array) -> Array:
@@ -130,8 +131,10 @@ def _below_attempt(candidates: Candidates, span: Array, number: int) -> tuple[Ar
 def _elementwise(draw: Callable[[Candidates, Array], Array], dtype: DType) -> Callable[..., Array]:
     def meaning(key: Array, parameter: Array) -> Array:
         flat = parameter.astype(dtype).ravel()
+        each = math.prod(parameter.shape[key.ndim - 1 :])
+        keys = np.repeat(key.reshape(-1, 2), each, 0)
         with np.errstate(all="ignore"):
-            return draw(Candidates(key, np.arange(flat.size)), flat).reshape(parameter.shape)
+            return draw(Candidates(keys, np.arange(flat.size) % max(each, 1)), flat).reshape(parameter.shape)
 
     return meaning
 
@@ -156,7 +159,7 @@ def _below(candidates: Candidates, span: Array) -> Array:
 # -------------------------------------------------------------------- the ops
 def _rule(dtypes: tuple[DType, ...], result: DType | None) -> Callable[..., TensorType]:
     def infer(ctx: Infer, key: TensorType, parameter: TensorType) -> TensorType:
-        check_key(ctx, key)
+        check_key(ctx, key, parameter.shape)
         ctx.dtype_in(parameter.dtype, dtypes, "parameter")
         return TensorType(parameter.shape, result or parameter.dtype)
 
@@ -166,7 +169,8 @@ def _rule(dtypes: tuple[DType, ...], result: DType | None) -> Callable[..., Tens
 def _map(function: str, dtype: DType) -> Map:
     def lower(site: Site, index: Index) -> Expr:
         parameter = expr.cast(site.read(1, index), dtype)
-        drawn = call(function, *key_words(site, 0), *position(site.type.shape, index), parameter, dtype=dtype)
+        key, position = key_and_position(site, index)
+        drawn = call(function, *key, *position, parameter, dtype=dtype)
         return expr.cast(drawn, site.type.dtype)
 
     return Map(lower)
@@ -262,6 +266,7 @@ def _samples(values: Iterable[float], dtype: DType, ulp: float = 8) -> Callable[
         for shape in ((3, 5), (), (0, 3), (1,)):
             yield Sample((_KEY, np.resize(table, shape)), differentiable=False, ulp=ulp)
         yield Sample((_KEY, np.repeat(table, 300)), differentiable=False, ulp=ulp)
+        yield Sample((np.stack([_KEY, _KEY + 1]), np.resize(table, (2, 3))), differentiable=False, ulp=ulp)
 
     return make
 
@@ -279,6 +284,7 @@ RANDOM_GAMMA = Op(
     lambda key, shape: _elementwise(_gamma, FLOAT64)(key, shape).astype(shape.dtype),
     _map("random_gamma", FLOAT64),
     gradient=_gamma_gradient,
+    batch=batch_by(),
     api=random_gamma,
     # Near 0 a variate is the cube of a difference.
     samples=_samples((1.0, 1.5, 3.0, 20.0, 1e6), FLOAT64, ulp=200),
@@ -292,6 +298,7 @@ RANDOM_POISSON = Op(
     lambda key, rate: _elementwise(_poisson, FLOAT64)(key, rate).astype(np.int64),
     _map("random_poisson", FLOAT64),
     gradient=no_gradient,
+    batch=batch_by(),
     api=random_poisson,
     samples=_samples((0.0, 0.3, 4.0, 10.0, 50.0, 1e7, -1.0), FLOAT64),
     errors=_errors(random_poisson, np.ones(2), np.ones(2, np.int64)),
@@ -304,6 +311,7 @@ RANDOM_BELOW = Op(
     _elementwise(_below, INT64),
     _map("random_below", INT64),
     gradient=no_gradient,
+    batch=batch_by(),
     api=random_below,
     samples=_samples((6, 1, 2**62 + 2**61, 2**63 - 1, 10**9), INT64),
     errors=_errors(random_below, np.ones(2, np.int64), np.ones(2)),

@@ -23,6 +23,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.lower import expr
 from graphc.lower.expr import Expr, call
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.batching import batch_by
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import INT32, INT64, TensorType
@@ -97,13 +98,19 @@ def split_expr(value: Expr) -> Words:
     return expr.cast(value, INT32), expr.cast(high, INT32)
 
 
-def key_words(site: Site, operand: int) -> Words:
-    """Return the two words of an operand that is a key."""
-    first, second = (site.read(operand, (expr.index_const(i),)) for i in range(2))
+def key_words(site: Site, operand: int, index: Index = ()) -> Words:
+    """Return the two words of an operand that is a key, or at an index of a stack of keys."""
+    first, second = (site.read(operand, (*index, expr.index_const(i))) for i in range(2))
     return expr.cast(first, INT32), expr.cast(second, INT32)
 
 
-def position(shape: Shape, index: Index) -> Words:
+def key_and_position(site: Site, index: Index) -> tuple[Words, Words]:
+    """Return what an element of a draw is enciphered from: the key of its row, and its position there."""
+    rows = site.inputs[0].ndim - 1
+    return key_words(site, 0, index[:rows]), _position(site.type.shape[rows:], index[rows:])
+
+
+def _position(shape: Shape, index: Index) -> Words:
     """Return the number of an element in row-major order, as two words."""
     flat = expr.ZERO
     for size, i in zip(shape, index, strict=True):
@@ -164,11 +171,13 @@ def _key_lower(site: Site, index: Index) -> Expr:
     return expr.where(index[0].eq(0), *words)
 
 
-def check_key(ctx: Infer, key: TensorType) -> None:
-    """Require that an operand is a key."""
+def check_key(ctx: Infer, key: TensorType, shape: Shape) -> None:
+    """Require that an operand is a key, or a stack of keys along the first axes of `shape`."""
     ctx.dtype_in(key.dtype, (INT32,), "key")
-    if key.shape != (2,):
-        ctx.shape_error("bad key", "int32[2]", key)
+    if key.shape[-1:] != (2,) or key.ndim > len(shape) + 1:
+        ctx.shape_error("bad key", "int32[2], or a stack of these", key)
+    for rows, size in zip(key.shape[:-1], shape, strict=False):
+        ctx.same(rows, size, "keys and draws differ in the number of rows")
 
 
 def no_gradient(g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> Gradients:
@@ -211,7 +220,7 @@ def random_fold(key: TensorLike, number: TensorLike) -> Tensor:
     key : array_like
         int32[2], from `random_key`.
     number : array_like
-        An int64 scalar.
+        An int64 scalar, or a stack of these for a stack of keys.
 
     Returns
     -------
@@ -228,25 +237,28 @@ def random_fold(key: TensorLike, number: TensorLike) -> Tensor:
 
 
 def _fold_rule(ctx: Infer, key: TensorType, number: TensorType) -> TensorType:
-    check_key(ctx, key)
     ctx.dtype_in(number.dtype, (INT64,), "number")
-    ctx.rank(number, 0, "number")
-    return TensorType((2,), INT32)
+    check_key(ctx, key, number.shape)
+    ctx.rank(number, key.ndim - 1, "number")
+    return key
 
 
 def _fold_numpy(key: Array, number: Array) -> Array:
     words = key.view(np.uint32)
-    return np.concatenate(threefry((words[:1], words[1:]), split(number.reshape(1)))).view(np.int32)
+    return np.stack(threefry((words[..., 0], words[..., 1]), split(number)), -1).view(np.int32)
 
 
 def _fold_lower(site: Site, index: Index) -> Expr:
-    words = threefry_expr(key_words(site, 0), split_expr(site.read(1, ())))
-    return expr.where(index[0].eq(0), *words)
+    row = index[:-1]
+    words = threefry_expr(key_words(site, 0, row), split_expr(site.read(1, row)))
+    return expr.where(index[-1].eq(0), *words)
 
 
 def _fold_samples() -> Iterable[Sample]:
     for number in (0, 1, -1, 2**40 + 5):
         yield Sample((np.array([3, -4], np.int32), np.array(number)), differentiable=False)
+    stack = np.array([[3, -4], [5, 6], [3, -4]], np.int32)
+    yield Sample((stack, np.array([0, 1, 2**40])), differentiable=False)
 
 
 RANDOM_FOLD = Op(
@@ -255,6 +267,7 @@ RANDOM_FOLD = Op(
     _fold_numpy,
     Map(_fold_lower),
     gradient=no_gradient,
+    batch=batch_by(),
     api=random_fold,
     samples=_fold_samples,
     errors=lambda: (
