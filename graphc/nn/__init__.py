@@ -6,7 +6,7 @@ from graphc.nn.attention_layers import AdditiveAttention, MultiHeadAttention
 from graphc.nn.convolution import Conv1d, Conv2d, Conv3d
 from graphc.nn.dense import Dense, DropConnect, Embedding
 from graphc.nn.dropout import Dropout, drop_connect, dropout
-from graphc.nn.layer import Activation, Flatten, Layer, Sequential
+from graphc.nn.layer import Activation, Flatten, Layer, Module, Sequential
 from graphc.nn.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from graphc.nn.pooling import (
     AvgPool1d,
@@ -64,6 +64,7 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "Module",
     "MultiHeadAttention",
     "Sequential",
     "SpectralNorm",
