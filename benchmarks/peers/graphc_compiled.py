@@ -40,17 +40,16 @@ class _Words(Vocabulary):
         return y if bias is None else y + bias.reshape((1, -1, 1, 1))
 
     def lstm(self, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
-        batch, steps, _ = x.shape
-        hidden = recurrent.shape[0]
-        inputs = x @ kernel + bias
-        h = c = gx.zeros((batch, hidden))
-        found = []
-        for t in range(steps):
-            i, j, g, o = gx.split(inputs[:, t] + h @ recurrent, 4, axis=-1)
+        state = gx.zeros((x.shape[0], recurrent.shape[0]))
+
+        def cell(carry: tuple[Tensor, Tensor], now: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            h, c = carry
+            i, j, g, o = gx.split(now @ kernel + h @ recurrent + bias, 4, axis=-1)
             c = gx.sigmoid(j) * c + gx.sigmoid(i) * gx.tanh(g)
             h = gx.sigmoid(o) * gx.tanh(c)
-            found.append(h)
-        return gx.stack(found, axis=1)
+            return (h, c), h
+
+        return gx.swapaxes(gx.scan(cell, (state, state), gx.swapaxes(x, 0, 1))[1], 0, 1)
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scores = q @ gx.matrix_transpose(k) * q.shape[-1] ** -0.5

@@ -6,7 +6,7 @@ from graphc.nn.attention_layers import AdditiveAttention, MultiHeadAttention
 from graphc.nn.convolution import Conv1d, Conv2d, Conv3d
 from graphc.nn.dense import Dense, DropConnect, Embedding
 from graphc.nn.dropout import Dropout, drop_connect, dropout
-from graphc.nn.layer import Activation, Flatten, Layer, Sequential
+from graphc.nn.layer import Activation, Flatten, Layer, Module, Sequential
 from graphc.nn.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from graphc.nn.pooling import (
     AvgPool1d,
@@ -18,7 +18,10 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from graphc.nn.recurrent import GRU, LSTM, RNN
+from graphc.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from graphc.nn.resampling import FractionalMaxPool2d, Upsample
+from graphc.nn.sequences import Bidirectional, TimeDistributed
 from graphc.nn.spectral import SpectralNorm, spectral_norm
 from graphc.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from graphc.ops.losses import (
@@ -36,12 +39,16 @@ from graphc.ops.losses import (
 )
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "AdditiveAttention",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
     "BatchNorm",
+    "Bidirectional",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -54,19 +61,24 @@ __all__ = [
     "Embedding",
     "Flatten",
     "FractionalMaxPool2d",
+    "GRUCell",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",
     "InstanceNorm",
+    "LSTMCell",
     "Layer",
     "LayerNorm",
     "LocalResponseNorm",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "Module",
     "MultiHeadAttention",
+    "RNNCell",
     "Sequential",
     "SpectralNorm",
+    "TimeDistributed",
     "Upsample",
     "binary_cross_entropy",
     "drop_connect",

@@ -1,4 +1,4 @@
-"""`Layer`: what owns variables and is called on a Tensor; and `Sequential`, a chain of them."""
+"""`Module` owns variables; `Layer` is one from a Tensor to a Tensor; `Sequential` is a chain of them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,101 @@ from graphc.leaves import Variable, variable
 from graphc.nn.initializers import Initializer, resolve
 from graphc.tensor import Tensor, TensorLike, as_tensor
 
-__all__ = ["Activation", "Flatten", "Layer", "Sequential"]
+__all__ = ["Activation", "Flatten", "Layer", "Module", "Sequential"]
 
 Function = Callable[[Tensor], Tensor]
 _counters: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
 _lock = threading.Lock()
 
 
-class Layer(ABC):
-    """Base of the layers.
+class Module:
+    """What owns variables, however it is called; `Layer` is the usual one.
 
-    A subclass defines `forward` and keeps its variables and layers in attributes, alone
-    or in lists, tuples and dicts; they are found there in order of definition.
+    Variables and modules are kept in attributes, alone or in lists, tuples and dicts; they are
+    found there in order of definition.
+
+    Parameters
+    ----------
+    name : str, optional
+        Prefix of its variables' names in printed graphs; by default the class and a number.
+
+    Examples
+    --------
+    >>> import graphc as gx, numpy as np
+    >>> class Distance(gx.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.dense = gx.nn.Dense(3, 2, bias=False, seed=0)
+    ...
+    ...     def __call__(self, x, y):
+    ...         return gx.abs(self.dense(x) - self.dense(y)).sum(axis=-1)
+    >>> distance = Distance()
+    >>> list(distance.named_variables())
+    ['dense.weight']
+    >>> gx.evaluate(distance(np.ones((4, 3)), np.ones(3)))
+    array([0., 0., 0., 0.])
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        kind = type(self).__name__
+        with _lock:
+            self.name = name if name is not None else f"{kind}_{next(_counters[kind])}"
+
+    def as_layer(self) -> Layer:
+        """Return what stands for it where one Tensor is passed on, as in a chain of layers.
+
+        Raises
+        ------
+        ArgumentError
+            If it is not made for that.
+        """
+        raise ArgumentError(
+            f"{type(self).__name__}: not a layer",
+            expected="a Layer, or a function of a Tensor",
+            given=repr(self),
+            where=caller(),
+        )
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Every variable, in order of definition, each once."""
+        return list(self.named_variables().values())
+
+    def named_variables(self) -> dict[str, Variable]:
+        """Return the variables by their place: ``{"0.weight": ..., "0.bias": ...}``.
+
+        A variable that stands in several places has the name of the first.
+        """
+        places: dict[Variable, str] = {}
+        for place, found in _variables_in(self.members(), ""):
+            places.setdefault(found, place)
+        return {place: found for found, place in places.items()}
+
+    def members(self) -> Mapping[str, object]:
+        """Return where variables and inner modules are looked for: the attributes."""
+        return vars(self)
+
+    def weight_variable(
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        initializer: str | Initializer,
+        dtype: object,
+        rng: Any = None,
+    ) -> Variable:
+        """Create a trainable variable of this module."""
+        value = resolve(initializer)(shape, dtype, rng)
+        return variable(value, name=f"{self.name}.{role}", trainable=True)
+
+    def __repr__(self) -> str:
+        count = sum(v.storage.array.size for v in self.variables)
+        return f"<{type(self).__name__} {self.name!r}, {count} values>"
+
+
+class Layer(Module, ABC):
+    """Base of the layers: modules that make one Tensor of another.
+
+    A subclass defines `forward`.
 
     Parameters
     ----------
@@ -52,11 +135,6 @@ class Layer(ABC):
     array([2., 4.], dtype=float32)
     """
 
-    def __init__(self, name: str | None = None) -> None:
-        kind = type(self).__name__
-        with _lock:
-            self.name = name if name is not None else f"{kind}_{next(_counters[kind])}"
-
     def __call__(self, x: TensorLike, training: bool = False) -> Tensor:
         """Apply the layer; `training` chooses the behaviour of dropout and batch normalization."""
         return self.forward(as_tensor(x), training)
@@ -65,40 +143,9 @@ class Layer(ABC):
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Return the layer's output for `x`."""
 
-    @property
-    def variables(self) -> list[Variable]:
-        """Every variable, in order of definition, each once."""
-        return list(self.named_variables().values())
-
-    def named_variables(self) -> dict[str, Variable]:
-        """Return the variables by their place: ``{"0.weight": ..., "0.bias": ...}``.
-
-        A variable that stands in several places has the name of the first.
-        """
-        places: dict[Variable, str] = {}
-        for place, found in _variables_in(self.members(), ""):
-            places.setdefault(found, place)
-        return {place: found for found, place in places.items()}
-
-    def members(self) -> Mapping[str, object]:
-        """Return where variables and inner layers are looked for: the attributes."""
-        return vars(self)
-
-    def weight_variable(
-        self,
-        role: str,
-        shape: tuple[int, ...],
-        initializer: str | Initializer,
-        dtype: object,
-        rng: Any = None,
-    ) -> Variable:
-        """Create a trainable variable of this layer."""
-        value = resolve(initializer)(shape, dtype, rng)
-        return variable(value, name=f"{self.name}.{role}", trainable=True)
-
-    def __repr__(self) -> str:
-        count = sum(v.storage.array.size for v in self.variables)
-        return f"<{type(self).__name__} {self.name!r}, {count} values>"
+    def as_layer(self) -> Layer:
+        """Return the layer itself."""
+        return self
 
 
 def _variables_in(value: object, place: str) -> Iterator[tuple[str, Variable]]:
@@ -110,7 +157,7 @@ def _variables_in(value: object, place: str) -> Iterator[tuple[str, Variable]]:
 
 
 def _members_of(value: object) -> list[tuple[str, object]]:
-    if isinstance(value, Layer):
+    if isinstance(value, Module):
         return list(value.members().items())
     if isinstance(value, Mapping):
         return [(str(key), inner) for key, inner in value.items()]
@@ -124,8 +171,9 @@ class Sequential(Layer):
 
     Parameters
     ----------
-    *layers : Layer or callable
-        Layers, and plain functions of a Tensor such as `graphc.relu`.
+    *layers : Module or callable
+        Layers, and plain functions of a Tensor such as `graphc.relu`; of recurrent layers, the
+        outputs are passed on.
     name : str, optional
         Shown when it is printed.
 
@@ -139,9 +187,9 @@ class Sequential(Layer):
     ['0.weight', '0.bias', '2.weight', '2.bias']
     """
 
-    def __init__(self, *layers: Layer | Function, name: str | None = None) -> None:
+    def __init__(self, *layers: Module | Function, name: str | None = None) -> None:
         super().__init__(name)
-        self.layers = tuple(_layer(item) for item in layers)
+        self.layers = tuple(layer_of("Sequential", item) for item in layers)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Apply every layer in turn."""
@@ -223,14 +271,15 @@ class Flatten(Layer):
         return x.reshape((*x.shape[:start], dims.product(x.shape[start:])))
 
 
-def _layer(item: Any) -> Layer:
-    if isinstance(item, Layer):
-        return item
+def layer_of(owner: str, item: Any) -> Layer:
+    """Return a module or a function as a layer, or raise `ArgumentError`."""
+    if isinstance(item, Module):
+        return item.as_layer()
     if callable(item):
         return Activation(item)
     raise ArgumentError(
-        "Sequential: not a layer",
-        expected="Layers or functions of a Tensor",
+        f"{owner}: not a layer",
+        expected="a Layer, or a function of a Tensor",
         given=repr(item),
         where=caller(),
     )
