@@ -93,14 +93,15 @@ def flatten(structure: Any) -> tuple[list[Tensor], Rebuild]:
             where=caller(),
         )
     parts = [flatten(item) for item in structure]
-    kind = list if isinstance(structure, list) else tuple
 
     def rebuild(values: list[Any]) -> Any:
         at, made = 0, []
         for items, inner in parts:
             made.append(inner(values[at : at + len(items)]))
             at += len(items)
-        return kind(made)
+        if hasattr(structure, "_fields"):
+            return type(structure)(*made)
+        return made if isinstance(structure, list) else tuple(made)
 
     return [t for items, _ in parts for t in items], rebuild
 

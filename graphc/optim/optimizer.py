@@ -12,13 +12,14 @@ from graphc.autodiff import grad
 from graphc.errors import ArgumentError, GraphError, caller
 from graphc.ir import Node
 from graphc.leaves import Variable, variable
-from graphc.ops.elementwise import astype, number
+from graphc.ops.elementwise import astype
 from graphc.optim.clipping import checked_limit, clip_by_global_norm, clip_by_norm, clip_by_value
+from graphc.optim.limits import at_least_zero
 from graphc.optim.schedules import Schedule
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import FLOAT64, DType, has_float, is_float
 
-__all__ = ["Optimizer", "Step", "Updates", "trainable_variables"]
+__all__ = ["Optimizer", "Step", "Updates", "chosen_variables", "trainable_variables"]
 
 Rate = float | Tensor | Schedule
 
@@ -75,7 +76,7 @@ class Optimizer(ABC):
         clip_global_norm: float | None = None,
     ) -> None:
         self.learning_rate = _checked_rate(learning_rate)
-        self.weight_decay = at_least_zero("weight_decay", weight_decay)
+        self.weight_decay = at_least_zero("optimizer", "weight_decay", weight_decay)
         self._clips = (
             (clip_by_value, _limit("clip_value", clip_value)),
             (clip_by_norm, _limit("clip_norm", clip_norm)),
@@ -116,15 +117,7 @@ class Optimizer(ABC):
         >>> gx.evaluate(updates[w])
         array([ 0.8, -1.6])
         """
-        targets = list(trainable_variables(loss) if variables is None else variables)
-        if not targets:
-            raise ArgumentError(
-                "minimize: nothing to update",
-                expected="a loss that depends on a trainable variable",
-                given=repr(loss),
-                where=caller(),
-            )
-        _require_variables(targets)
+        targets = chosen_variables(loss, variables)
         return self.updates(dict(zip(targets, grad(loss, targets), strict=True)))
 
     def updates(self, gradients: Mapping[Variable, Tensor]) -> Updates:
@@ -245,6 +238,26 @@ class Step:
         return self._made[name, dtype]
 
 
+def chosen_variables(loss: Tensor, variables: Sequence[Variable] | None) -> list[Variable]:
+    """Return what to update: the variables given, or all trainable ones that the loss depends on.
+
+    Raises
+    ------
+    ArgumentError
+        If there is nothing to update, or something that is not a floating variable.
+    """
+    targets = list(trainable_variables(loss) if variables is None else variables)
+    if not targets:
+        raise ArgumentError(
+            "minimize: nothing to update",
+            expected="a loss that depends on a trainable variable",
+            given=repr(loss),
+            where=caller(),
+        )
+    _require_variables(targets)
+    return targets
+
+
 def trainable_variables(loss: Tensor) -> list[Variable]:
     """Return the trainable variables that `loss` depends on differentiably, in graph order."""
     order: list[Variable] = []
@@ -265,30 +278,8 @@ def trainable_variables(loss: Tensor) -> list[Variable]:
 _CARRIES = {"stop_gradient": 0, "with_update": 1}
 
 
-def at_least_zero(name: str, value: float) -> float:
-    """Return `value`, or raise `ArgumentError` naming the option `name` if it is negative."""
-    return _in_range(name, value, 0.0, np.inf)
-
-
-def fraction(name: str, value: float) -> float:
-    """Return `value`, or raise `ArgumentError` naming the option `name` if it is outside [0, 1)."""
-    return _in_range(name, value, 0.0, 1.0)
-
-
 def _limit(name: str, value: float | None) -> float | None:
     return None if value is None else checked_limit(f"optimizer: bad {name}", value)
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> float:
-    found = number("optimizer", name, value)
-    if low <= found < high:
-        return found
-    raise ArgumentError(
-        f"optimizer: bad {name}",
-        expected=f"a number in [{low:g}, {high:g})",
-        given=repr(value),
-        where=caller(),
-    )
 
 
 def _rate_at(rate: Rate, finished: Tensor) -> float | Tensor:
@@ -302,7 +293,7 @@ def _checked_rate(rate: Rate) -> Rate:
         raise ArgumentError(
             "optimizer: bad learning rate", expected="a floating scalar", given=repr(rate), where=caller()
         )
-    return rate if callable(rate) else at_least_zero("learning rate", rate)
+    return rate if callable(rate) else at_least_zero("optimizer", "learning rate", rate)
 
 
 def _require_variables(targets: Sequence[Any]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from graphc.leaves import Variable
 from graphc.ops import sqrt
-from graphc.optim.optimizer import Optimizer, Rate, Step, at_least_zero, fraction
+from graphc.optim.limits import at_least_zero, fraction
+from graphc.optim.optimizer import Optimizer, Rate, Step
 from graphc.tensor import Tensor
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"]
@@ -71,7 +72,7 @@ class Momentum(Optimizer):
 
     def __init__(self, learning_rate: Rate, momentum: float = 0.9, **options: Any) -> None:
         super().__init__(learning_rate, **options)
-        self.momentum = fraction("momentum", momentum)
+        self.momentum = fraction("optimizer", "momentum", momentum)
 
     def step_for(self, variable: Variable, gradient: Tensor, slots: Slots, step: Step) -> Result:
         """Return the new value and velocity."""
@@ -138,8 +139,8 @@ class AdaGrad(Optimizer):
         self, learning_rate: Rate = 0.01, eps: float = 1e-10, initial: float = 0.0, **options: Any
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.eps = at_least_zero("eps", eps)
-        self.initial = at_least_zero("initial accumulator", initial)
+        self.eps = at_least_zero("optimizer", "eps", eps)
+        self.initial = at_least_zero("optimizer", "initial accumulator", initial)
 
     def initial_slot(self, name: str, target: Variable) -> np.ndarray[Any, Any]:
         """Return the accumulator's first value."""
@@ -183,8 +184,8 @@ class RMSProp(Optimizer):
         self, learning_rate: Rate = 0.01, decay: float = 0.99, eps: float = 1e-8, **options: Any
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.decay = fraction("decay", decay)
-        self.eps = at_least_zero("eps", eps)
+        self.decay = fraction("optimizer", "decay", decay)
+        self.eps = at_least_zero("optimizer", "eps", eps)
 
     def step_for(self, variable: Variable, gradient: Tensor, slots: Slots, step: Step) -> Result:
         """Return the new value and average of squares."""
@@ -229,9 +230,9 @@ class Adam(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.beta1 = fraction("beta1", beta1)
-        self.beta2 = fraction("beta2", beta2)
-        self.eps = at_least_zero("eps", eps)
+        self.beta1 = fraction("optimizer", "beta1", beta1)
+        self.beta2 = fraction("optimizer", "beta2", beta2)
+        self.eps = at_least_zero("optimizer", "eps", eps)
 
     def step_for(self, variable: Variable, gradient: Tensor, slots: Slots, step: Step) -> Result:
         """Return the new value and averages."""
@@ -279,7 +280,7 @@ class AdamW(Adam):
         **options: Any,
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, eps, **options)
-        self.decoupled_decay = at_least_zero("weight_decay", weight_decay)
+        self.decoupled_decay = at_least_zero("optimizer", "weight_decay", weight_decay)
 
     def step_for(self, variable: Variable, gradient: Tensor, slots: Slots, step: Step) -> Result:
         """Return the new value and averages."""
