@@ -194,6 +194,41 @@ def test_a_value_is_kept_across_reduced_axes_that_share_a_loop() -> None:
             np.testing.assert_allclose(program(points), gx.evaluate(y, {x: points}), rtol=1e-14)
 
 
+AHEAD: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[str]]] = {
+    "what every phase reads": (gx.softmax, [("n", 500)], ["x0"]),
+    "what later phases read": (lambda x, y: gx.softmax(x) * y, [("n", 500), ("n", 500)], ["x0", "x1"]),
+    "rows of several axes": (lambda x: gx.softmax(x, axis=(1, 2)), [("n", 20, 25)], ["x0"]),
+    "rows of unknown length": (gx.softmax, [("n", "m")], ["x0"]),
+    "no row that is the same for all": (lambda x, y: gx.softmax(x) * y, [("n", 500), (500,)], ["x0"]),
+    "no row of other steps": (lambda x, y: gx.softmax(x) * y.T, [("n", 500), (500, "n")], ["x0"]),
+    "no long row": (gx.softmax, [("n", 50_000)], []),
+    "no row that is read but once": (lambda x: gx.exp(x).sum(axis=1), [("n", 500)], []),
+}
+
+
+@pytest.mark.parametrize(("build", "shapes", "expected"), AHEAD.values(), ids=AHEAD.keys())
+def test_the_next_row_is_asked_for_in_advance(
+    build: Callable[..., Any], shapes: list[tuple[Any, ...]], expected: list[str]
+) -> None:
+    inputs = [gx.placeholder(f"x{k}", shape) for k, shape in enumerate(shapes)]
+    (kernel,) = gx.compile(inputs, build(*inputs)).kernels
+    names = dict(re.findall(r"# (p\d+) = (x\d):", kernel.source))
+    assert [names[p] for p in re.findall(r"ahead_f32\(addr\((p\d+),", kernel.source)] == expected
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert ("prefetch" in kernel.asm) == bool(expected)
+
+
+def test_rows_of_any_dtype_are_asked_for_in_advance() -> None:
+    x, mask = gx.placeholder("x", ("n", 9), "float64"), gx.placeholder("mask", ("n", 9), "bool")
+    y = gx.softmax(gx.where(mask, x, -1.0))
+    program = gx.compile([x, mask], y)
+    assert set(re.findall(r"ahead_(\w+)\(", program.kernels[0].source)) == {"f64", "u8"}
+    rng = np.random.default_rng(1)
+    for n in (0, 1, 5):
+        feed = {x: rng.normal(size=(n, 9)), mask: rng.normal(size=(n, 9)) > 0}
+        np.testing.assert_allclose(program(*feed.values()), gx.evaluate(y, feed), rtol=1e-14)
+
+
 def test_a_position_is_a_value() -> None:
     """Stored as it is, a loop variable keeps its loop apart from its neighbour's."""
     x = gx.placeholder("x", ("n", 4), "float32")

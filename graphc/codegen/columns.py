@@ -75,6 +75,9 @@ class Columns(Rows):
         self.row()
         close_loops(emitter, 2)
 
+    def read_ahead(self) -> None:
+        """Leave the caches to the sums: reading ahead beside them does not pay."""
+
     def beside(self, phase: int) -> None:
         """Add to the column sums of this phase."""
         for column in self.sums:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc import dims
-from graphc.codegen import scalar
+from graphc.codegen import scalar, tile_ahead
 from graphc.codegen.emitter import Emitter, Scratch, initial, step
 from graphc.codegen.loops import (
     Stage,
@@ -25,11 +25,15 @@ from graphc.codegen.loops import (
 )
 from graphc.codegen.parts import open_parts, work
 from graphc.lower import expr
+from graphc.lower.affine import strided
 from graphc.lower.expr import Expr
 from graphc.lower.region import Reduction, Region, Store, walk
+from graphc.lower.rewrite import substitute
 
 # Elements summed in the value's own precision before they join the float64 total.
 BLOCK = 1024
+# Bytes of a row that is asked for in advance, at most: in longer ones processors read ahead by themselves.
+AHEAD = 1 << 14
 
 
 class Rows:
@@ -56,6 +60,8 @@ class Rows:
         kept = kept_values(self.region)
         for phase in range(self.region.phases):
             self.phase(phase, kept)
+            if phase == 0 and self.region.phases > 1:
+                self.read_ahead()
         store_lines(self.emitter, [s for s in self.region.stores if s.phase is None and not s.column])
 
     def phase(self, phase: int, kept: Mapping[Expr, int]) -> None:
@@ -71,6 +77,30 @@ class Rows:
         for total in totals:
             emitter.name(expr.local(total.reduction.node, total.reduction.node.type.dtype), total.result())
         self.reuse(saves, stores)
+
+    def read_ahead(self) -> None:
+        """Ask for the next row, which then comes while the later phases compute this one."""
+        emitter, region = self.emitter, self.region
+        inner = tuple(region.indices[a] for a in sorted(region.reduced))
+        sizes = tuple(region.space[a] for a in sorted(region.reduced))
+        rows = [region.indices[a] for group in self.outer for a in group]
+        length = dims.product(sizes)
+        for e in dict.fromkeys(x for x in walk(region.values) if x.kind == "load"):
+            found = strided(e)
+            step = found.strides.get(rows[-1], 0) if found is not None and rows else 0
+            most = AHEAD // e.dtype.itemsize
+            long = isinstance(length, int) and length > most
+            if found is None or step == 0 or long or found.flat(inner, sizes) != 1:
+                continue
+            buffer = emitter.buffers[e.data]
+            first = tuple(substitute(p, dict.fromkeys(inner, expr.ZERO)) for p in e.args)
+            for p in first:
+                if p.kind != "index":
+                    emitter.text(p)
+            place = f"addr({buffer.name}, {emitter.offset(buffer, first)} + {emitter.size(step)})"
+            count = str(length) if isinstance(length, int) else f"min({emitter.size(length)}, {most})"
+            ahead = tile_ahead.name(str(buffer.dtype))
+            emitter.line(f"{ahead}({place}, {count})")
 
     def beside(self, phase: int) -> None:
         """Write what else the inner loop of a phase does; nothing here."""
