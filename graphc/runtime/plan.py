@@ -224,7 +224,7 @@ class _Writer:
         waiting: list[Task] = []
         work = 0
         for launch in layout.launches:
-            alone, together, cost = self.launch(launch)
+            alone, together, cost = self.launch(layout, launch)
             work += cost
             steps.append(alone)
             if self.threads == 1:
@@ -239,12 +239,15 @@ class _Writer:
         # What is the same for the team as for one thread needs no table of its own.
         return _Tables(table, None if shared == steps or self.threads == 1 else self.table(shared), work)
 
-    def launch(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
-        """Write the args block of a launch; return it, its form for the team if it has one, and its work."""
+    def launch(self, layout: Layout, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
+        """Write the args block of a launch that stands in a layout.
+
+        Return it, its form for the team if it has one, and its work.
+        """
         if launch.nested:
             return self.loop(launch) if launch.cells else self.branch(launch)
         block = [launch.layout.word(a) for a in launch.arguments]
-        args = self.arguments(block, moves=launch.sources is None)
+        args = self.arguments(block, layout)
         return (launch.address, args), None, self.evaluate(launch.stage.work)
 
     def loop(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
@@ -345,12 +348,21 @@ class _Writer:
         return team.sharer(), at
 
     # -- args blocks
-    def arguments(self, block: Sequence[Word], *, moves: bool) -> int:
-        """Write an args block; return its position.  Words of a step that runs once do not move."""
+    def arguments(self, block: Sequence[Word], layout: Layout | None) -> int:
+        """Write an args block; return its position.
+
+        Words move with the loops around the layout in which the launch stands, not with those that it
+        was taken out of.
+        """
+        around: list[Layout] = []
+        while layout is not None:
+            around.append(layout)
+            layout = layout.outer
         start = len(self.words)
         self.words += [0] * len(block)
         for slot, word in enumerate(block, start):
-            self.put(slot, word if moves else replace(word, slices=()))
+            slices = tuple([s for s in word.slices if s.within in around])
+            self.put(slot, word if slices == word.slices else replace(word, slices=slices))
         return start
 
     def put(self, slot: int, word: Word) -> None:
