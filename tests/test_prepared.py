@@ -331,3 +331,16 @@ def test_a_forked_child_packs_for_itself() -> None:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(_FORKED)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_schedule_may_pack_what_lasts_where_it_would_not_at_every_call() -> None:
+    """Seven by seven positions do not pay for packing weights for one call."""
+    x, w = gx.placeholder("x", (1, 512, 7, 7)), gx.placeholder("w", (512, 512, 3, 3))
+    held = gx.variable(np.zeros((512, 512, 3, 3), np.float32))
+    found = [
+        gx.compile([x, w], gx.conv2d(x, w, padding=1)),
+        gx.compile(x, gx.conv2d(x, held, padding=1)),
+        gx.compile(x, gx.conv2d(x, held, padding=1), updates={held: held * 2}),
+    ]
+    forms = [k.choice.best.form for p in found for k in p.kernels if k.choice is not None]
+    assert forms == ["walk", "gather", "walk"]
