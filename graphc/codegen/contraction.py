@@ -18,7 +18,8 @@ from graphc.codegen.gather_plan import Blocks, Plan
 from graphc.codegen.gathered import Gathered
 from graphc.codegen.gathered_sums import Summed
 from graphc.codegen.loops import KernelText, Stage, declare, finish, store_lines
-from graphc.codegen.product import Product, operands
+from graphc.codegen.problem import operands
+from graphc.codegen.product import Product
 from graphc.codegen.scalar import SHORT
 from graphc.codegen.taps import Taps
 from graphc.codegen.walks import Scheme, Walk
@@ -75,7 +76,7 @@ def generate(
             else Gathered(emitter, region, plan, blocks)
         )
         return finish(emitter, kind.write(work), choice)
-    product = Product(emitter, region, aliases, width)
+    product = Product(emitter, region, aliases, width, lasting)
     return finish(emitter, product.write(), product.choice)
 
 
