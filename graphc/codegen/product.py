@@ -2,11 +2,12 @@
 
 The result is cut into blocks of rows and columns, which threads share::
 
-    pack lhs                              only where it is not evenly strided; a stage of its own
+    pack rhs                              a stage of its own, if it lasts from call to call
+    pack lhs                              another, where `choice` says so or it is not evenly strided
     for each block of the result:
         for each chunk of the inner axes:
             for each strip of columns:
-                pack rhs                  where `choice` says so
+                pack rhs                  where `choice` says so, unless it is packed already
                 for each group of rows:
                     tile                  sums (+)= lhs @ rhs, in registers
                     epilogue              bias, activation, residual, while the tile is in the L1 cache
