@@ -204,7 +204,9 @@ def generate(step: Step, assignment: Assignment) -> tuple[KernelText | None, Ori
         return regions.generate(body, aliases), origins
     if isinstance(body, ContractionRegion):
         body, origins = move_origins(body, {*aliases, *aliases.values()})
-        return contraction.generate(body, aliases, features.vector_bytes()), origins
+        lasting = {n for n, storage in step.reads.items() if assignment.lasting(storage)}
+        lasting |= {n for n, origin in origins.items() if origin.operand in lasting}
+        return contraction.generate(body, aliases, features.vector_bytes(), lasting), origins
     if isinstance(body, Loop):
         return handwritten.generate(step, body), {}
     return None, {}

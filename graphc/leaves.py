@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +180,40 @@ _NO_NUMBERS = "OSTUVMm"
 STATE_LOCK = threading.RLock()
 
 
+class Changes:
+    """Counts changes of the variables that programs have kept something of, such as packed weights.
+
+    Whoever changes a variable's memory says so under `STATE_LOCK`.
+
+    Attributes
+    ----------
+    count : int
+        Changes of watched variables so far; what was made of them is good while it stays.
+    watched : int
+        How many variables are watched.
+    """
+
+    __slots__ = ("count", "watched")
+
+    def __init__(self) -> None:
+        self.count = self.watched = 0
+
+    def watch(self, storage: Storage) -> None:
+        """Count changes of a variable from now on."""
+        if not storage.watched:
+            storage.watched = True
+            self.watched += 1
+
+    def note(self, storages: Iterable[Storage]) -> None:
+        """Count a change of watched variables."""
+        self.count += 1
+        for storage in storages:
+            storage.changed = self.count
+
+
+CHANGES = Changes()
+
+
 class Storage:
     """The memory of a variable: one C-contiguous, 64-byte aligned array that never moves.
 
@@ -187,7 +221,7 @@ class Storage:
     same value, and addresses baked into argument blocks stay valid.
     """
 
-    __slots__ = ("__weakref__", "array", "handle", "lock", "trainable")
+    __slots__ = ("__weakref__", "array", "changed", "handle", "lock", "trainable", "watched")
 
     def __init__(self, value: Array, trainable: bool = False) -> None:
         raw = np.empty(value.nbytes + 64, np.uint8)
@@ -196,6 +230,9 @@ class Storage:
         self.array[...] = value
         self.lock = STATE_LOCK
         self.trainable = trainable
+        # See `Changes`: the count at the latest change, and whether changes are counted at all.
+        self.changed = 0
+        self.watched = False
         # Weak, so that dropping the last handle and node frees the memory at once.
         self.handle: weakref.ref[Variable] | None = None
 
@@ -277,6 +314,8 @@ class Variable(Tensor):
                 where=caller(),
             )
         with self.storage.lock:
+            if self.storage.watched:
+                CHANGES.note((self.storage,))
             self.storage.array[...] = array
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from graphc.concatenation import place_parts
 from graphc.control.loop import Loop
 from graphc.dims import Dim
 from graphc.ir import Graph, Node
+from graphc.leaves import PLACEHOLDER
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, Store
 from graphc.lower.rules import Callback, Leaf
@@ -76,6 +77,16 @@ class Assignment:
         while storage in self.home:
             storage = self.home[storage]
         return storage
+
+    def lasting(self, storage: Storage) -> bool:
+        """Tell whether a storage keeps its value from call to call: no call brings it, no step writes it.
+
+        It is a constant, or a variable that the program does not update.
+        """
+        node = self.resolve(storage).node
+        if not isinstance(node.op.lowering, Leaf) or node.op is PLACEHOLDER:
+            return False
+        return node not in self.in_place and all(node is not variable for variable, _ in self.committed)
 
     def room(self, storage: Storage) -> Storage:
         """Return the value whose room in memory holds `storage`: the whole of which it is a part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -288,3 +289,83 @@ def test_a_left_operand_packed_in_a_stage_of_its_own() -> None:
     expected = gx.evaluate(gradients, dict(zip([x, w], fed, strict=True)))
     for one, wanted in zip(found[0], expected, strict=True):
         np.testing.assert_allclose(one, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+
+
+# ------------------------------------------------------------------ operands that last
+@pytest.fixture
+def packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let products pack what lasts once, however little that saves."""
+    monkeypatch.setattr(choice, "_KEPT", 0.0)
+
+
+def _lasting(shape: tuple[int, ...], dtype: str) -> gx.Variable:
+    return gx.variable(np.random.default_rng(4).normal(size=shape).astype(dtype))
+
+
+def _packings(program: gx.Program) -> list[str]:
+    return [k.choice.best.packing for k in program.kernels if k.choice is not None]
+
+
+@pytest.mark.usefixtures("packed_once")
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_lasts_can_be_packed_once(width: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphc.runtime.features.vector_bytes", lambda: width)
+    x = gx.placeholder("x", ("m", 1100), dtype)
+    bias = _lasting((37,), dtype)
+    # Several chunks of inner steps, a last strip that is not full, both layouts, and on the left.
+    outputs = [x @ _lasting((1100, 37), dtype), gx.relu(x @ _lasting((37, 1100), dtype).T + bias)]
+    outputs += [_lasting((37, 1100), dtype) @ x.T]
+    program = gx.compile(x, outputs)
+    assert _packings(program) == ["once"] * 3
+    for m in (0, 1, 3, 40):
+        compare(program, [x], outputs, {"m": m}, dtype)
+
+
+@pytest.mark.usefixtures("packed_once")
+def test_what_is_packed_once_may_have_any_axes() -> None:
+    x, w = gx.placeholder("x", ("b", 6, 20), "float32"), _lasting((6, 20, 5, 7), "float32")
+    outputs = [gx.einsum("bij,ijno->bno", x, w)]
+    program = gx.compile(x, outputs)
+    assert _packings(program) == ["once"]
+    compare(program, [x], outputs, {"b": 9}, "float32")
+    # A matrix for each element of the batch is no operand of all blocks.
+    y = gx.placeholder("y", (4, 9, 20), "float32")
+    outputs = [y @ _lasting((4, 20, 30), "float32")]
+    program = gx.compile(y, outputs)
+    assert _packings(program) == [""]
+    compare(program, [y], outputs, {}, "float32")
+
+
+@pytest.mark.usefixtures("packed_once")
+def test_what_is_packed_once_has_the_size_of_the_call() -> None:
+    x, y = (gx.placeholder(name, (4, "k"), "float32") for name in "xy")
+    weights = _lasting((70, 50), "float32")
+    outputs = [x @ weights, y[:, :3] @ weights[:3, 2:40]]
+    program = gx.compile([x, y], outputs)
+    assert _packings(program) == ["once"] * 2
+    compare(program, [x, y], outputs, {"k": 70}, "float32")
+
+
+@pytest.mark.usefixtures("packed_once")
+def test_a_part_that_begins_elsewhere_is_packed_for_itself() -> None:
+    """Where a slice begins may depend on a size that is no size of the product."""
+    x, y = gx.placeholder("x", (4, 20)), gx.placeholder("y", ("n",))
+    weights = _lasting((64, 30), "float32")
+    begin = y.shape[0]
+    outputs = [x @ weights[begin : begin + 20], y.sum()]
+    program = gx.compile([x, y], outputs)
+    assert _packings(program) == ["once"]
+    for n in (3, 5, 9, 3):
+        compare(program, [x, y], outputs, {"n": n}, "float32")
+
+
+def test_packing_once_must_be_worth_its_memory() -> None:
+    assert choice.choose(replace_rhs(problem(4, 1000, 512, "nn"))).best.packing == "once"
+    assert choice.choose(replace_rhs(problem(16, 1024, 1024, "nn"))).best.packing == "once"
+    assert choice.choose(replace_rhs(problem(4, 100, 100, "nn"))).best.packing == ""
+    assert choice.choose(replace_rhs(problem(32, 1000, 512, "nn"))).best.packing == ""
+
+
+def replace_rhs(found: Problem) -> Problem:
+    return replace(found, rhs=replace(found.rhs, lasting=True))

@@ -41,6 +41,8 @@ _VISIBLE = 0.25
 _VECTORS = (1, 2, 3, 4, 6, 8, 12, 16)
 # Bytes between rows that make them compete for the same cache sets.
 _CONFLICT = 2048
+# What packing once must save of the time to be worth its memory, unless rows collide in the caches.
+_KEPT = 1.1
 # Rows or columns of the result that must share a panel for a copy against such conflicts to pay.
 _SHARING = 192
 # Bytes of a row of the widest panel that is packed in long chunks.
@@ -71,11 +73,14 @@ class Operand:
         Whether both its own and the inner axes are walked in even steps.
     own, inner : int or None
         These steps, in elements; None where they are symbolic.
+    lasting : bool
+        Whether it stays the same from call to call, and within the batch, so that it can be packed once.
     """
 
     even: bool
     own: int | None = None
     inner: int | None = None
+    lasting: bool = False
 
     @property
     def along_inner(self) -> bool:
@@ -144,7 +149,8 @@ class Candidate:
     lanes : int
         Elements of a vector.
     packing : str
-        How rhs gets into panels: ``copy``, ``transpose``, ``gather``, or empty if it is read in place.
+        How rhs gets into panels: ``copy``, ``transpose``, ``gather``, or empty if it is read in place;
+        ``once`` if all of it is packed before the first call.
     copies_lhs : bool
         Whether lhs, though evenly strided, is copied into panels as well.
     cycles : int
@@ -227,8 +233,10 @@ def _cheapest(candidates: Iterable[Candidate]) -> Candidate:
 def tiles(problem: Problem, *, swapped: bool) -> Iterator[Candidate]:
     """Yield a candidate for every shape of register tile."""
     lanes, registers = problem.lanes, REGISTERS.get(problem.width, 16)
-    packing, copies = _packing(problem), _copies_lhs(problem)
-    for rows, vectors in itertools.product(range(1, registers - 1), _VECTORS):
+    ways, copies = [_packing(problem)], _copies_lhs(problem)
+    if problem.rhs.lasting and problem.lhs.even:
+        ways.insert(0, "once")
+    for packing, rows, vectors in itertools.product(ways, range(1, registers - 1), _VECTORS):
         # One register broadcasts, the others hold a row of rhs, unless it is used only once.
         fits = rows * vectors + (vectors if rows > 1 else 0) + 1 <= registers
         if fits and _sensible(problem, rows, vectors):
@@ -253,21 +261,25 @@ def _packing(problem: Problem) -> str:
     cols, inner = problem.cols or TYPICAL, problem.inner or TYPICAL_INNER
     if rhs.own == 1 or cols == 1:
         far = cols * inner * size > 2 * _FAR
-        conflict = rhs.inner is not None and rhs.inner * size % _CONFLICT == 0
-        return "copy" if far and conflict and (problem.rows or TYPICAL) >= _SHARING else ""
+        return "copy" if far and _collides(rhs, size) and (problem.rows or TYPICAL) >= _SHARING else ""
     return "transpose" if rhs.along_inner else "gather"
+
+
+def _collides(operand: Operand, size: int) -> bool:
+    """Tell whether steps along the inner axes compete for the same cache sets."""
+    return operand.inner is not None and operand.inner * size % _CONFLICT == 0
 
 
 def _copies_lhs(problem: Problem) -> bool:
     """Tell whether lhs lies across the rows, with steps along the inner axes that collide in the caches."""
     lhs, size = problem.lhs, problem.itemsize
-    if lhs.own != 1 or lhs.inner is None or lhs.inner * size % _CONFLICT:
+    if lhs.own != 1 or not _collides(lhs, size):
         return False
     rows, inner = problem.rows or TYPICAL, problem.inner or TYPICAL_INNER
     return rows * inner * size > 2 * _FAR and (problem.cols or TYPICAL) >= _SHARING
 
 
-_PACKING = {"": 0.0, "copy": _COPY, "transpose": _TRANSPOSE, "gather": _GATHER}
+_PACKING = {"": 0.0, "once": 0.0, "copy": _COPY, "transpose": _TRANSPOSE, "gather": _GATHER}
 
 
 def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swapped: bool) -> float:
@@ -281,11 +293,12 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
         total += down * across * (k * (_step(height, width) + row * height) + chunks * (16 + height * width))
     m, n = m or TYPICAL, n or TYPICAL
     size = problem.itemsize
-    if not packing and n * k * size > _FAR:
+    if packing in ("", "once") and n * k * size > _FAR:
         run = min(vectors * problem.lanes, n) * size
-        passes = -(-m // rows) if k * run > _FAR else 1
-        memory = passes * n * k * size * (run + _JUMP) / (run * _BANDWIDTH)
-        total = max(total, memory + _VISIBLE * total)
+        passes = -(-m // rows) if k * run > _FAR and not packing else 1
+        # Panels lie in memory in the order in which they are read.
+        jumps = 1 + _JUMP / run if not packing else 1
+        total = max(total, passes * n * k * size * jumps / _BANDWIDTH + _VISIBLE * total)
     if m * n * size > _FAR:
         run = min(vectors * problem.lanes, n) * size
         total = max(total, m * n * size * (run + _JUMP) / (run * _WRITING) + _VISIBLE * total)
@@ -293,6 +306,7 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
     finish = (_EPILOGUE if problem.epilogue else 0.0) + (_SCATTER if across_rows else 0.0)
     lhs = 0.0 if problem.lhs.even else _GATHER * m * k
     lhs += _PANELS * m * k if _copies_lhs(problem) else 0.0
+    total *= _KEPT if packing == "once" and not _collides(problem.rhs, size) else 1.0
     return total + m * n * finish + n * k * _PACKING[packing] + lhs
 
 

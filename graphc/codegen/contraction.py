@@ -7,7 +7,7 @@ Products of integers, and many short inner products, become plain sums.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from graphc import dims
 from graphc.codegen import direct, gather_plan, taps_plan
@@ -18,12 +18,14 @@ from graphc.codegen.gather_plan import Blocks, Plan
 from graphc.codegen.gathered import Gathered
 from graphc.codegen.gathered_sums import Summed
 from graphc.codegen.loops import KernelText, Stage, declare, finish, store_lines
-from graphc.codegen.product import Product, operands
+from graphc.codegen.problem import operands
+from graphc.codegen.product import Product
 from graphc.codegen.scalar import SHORT
 from graphc.codegen.taps import Taps
 from graphc.codegen.walks import Scheme, Walk
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
+from graphc.lower.region import walk
 from graphc.types import is_float
 
 # Assumed for one multiplication and addition.
@@ -42,8 +44,16 @@ def uses_tile(region: ContractionRegion) -> bool:
     return not (rows == 1 and cols == 1 and isinstance(inner, int) and inner < SHORT_SUM)
 
 
-def generate(region: ContractionRegion, aliases: Mapping[object, object], width: int) -> KernelText:
-    """Write the kernel of a contraction for vector registers of `width` bytes."""
+def generate(
+    region: ContractionRegion,
+    aliases: Mapping[object, object],
+    width: int,
+    lasting: Collection[object] = frozenset(),
+) -> KernelText:
+    """Write the kernel of a contraction for vector registers of `width` bytes.
+
+    What stages prepare of operands that are `lasting` serves many calls, and costs nothing therefore.
+    """
     emitter = Emitter()
     values = [region.lhs, region.rhs, *(s.value for s in region.stores)]
     declare(emitter, values, region.stores, aliases)
@@ -53,7 +63,8 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
     blocks = None if plan is None else Blocks.of(region, plan, SHORT[str(region.dtype)], width)
     extents = (region.extent(g) for g in ("batch", "rows", "cols", "inner"))
     work = dims.floordiv(dims.product(tuple(extents)) * PICOSECONDS, 1000)
-    choice = _schemes(region, plan, blocks, walked, tapped, width)
+    packed = {e.data for e in walk([region.lhs]) if e.kind == "load"} <= set(lasting)
+    choice = _schemes(region, plan, blocks, walked, tapped, width, packed=packed)
     if walked is not None and choice.best.form == "walk":
         return finish(emitter, direct.Direct(emitter, region, walked, width).write(work), choice)
     if tapped is not None and choice.best.form == "taps":
@@ -65,7 +76,7 @@ def generate(region: ContractionRegion, aliases: Mapping[object, object], width:
             else Gathered(emitter, region, plan, blocks)
         )
         return finish(emitter, kind.write(work), choice)
-    product = Product(emitter, region, aliases, width)
+    product = Product(emitter, region, aliases, width, lasting)
     return finish(emitter, product.write(), product.choice)
 
 
@@ -76,15 +87,17 @@ def _schemes(
     walked: Walk | None,
     tapped: taps_plan.Plan | None,
     width: int,
+    *,
+    packed: bool,
 ) -> Choice[Scheme]:
     """Rank the schedules of a contraction that walks its right operand."""
     found: list[Scheme] = []
     images = 1
     if plan is not None and blocks is not None:
         images = gather_plan.images(region, plan)
-        found.append(gather_plan.scheme(region, plan, blocks))
+        found.append(gather_plan.scheme(region, plan, blocks, packed=packed))
     if walked is not None:
-        found.append(direct.scheme(region, walked, images, width))
+        found.append(direct.scheme(region, walked, images, width, packed=packed))
     if tapped is not None:
         found.append(taps_plan.scheme(region, tapped, width))
     return Choice(tuple(sorted(found, key=lambda s: s.cycles)))

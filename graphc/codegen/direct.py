@@ -72,8 +72,11 @@ def _contiguous(region: ContractionRegion, walk: Walk) -> bool:
     return not static or int(str(pitch)) <= WASTE * int(str(useful))
 
 
-def scheme(region: ContractionRegion, walk: Walk, images: int, width: int) -> Scheme:
-    """Describe the schedule, with an estimate of its cost for each of so many images."""
+def scheme(region: ContractionRegion, walk: Walk, images: int, width: int, *, packed: bool) -> Scheme:
+    """Describe the schedule, with an estimate of its cost for each of so many images.
+
+    Where weights are `packed` for many calls, that costs nothing.
+    """
     spec, columns = region.shape, live(region.cols)
     m, n, k = (static(region.extent(g)) or TYPICAL for g in ("rows", "cols", "inner"))
     tile = choose(SHORT[str(region.dtype)], static(region.extent("rows")), None, width)
@@ -85,7 +88,8 @@ def scheme(region: ContractionRegion, walk: Walk, images: int, width: int) -> Sc
     across = -(-m // tile.rows) * tile.rows / m
     # Packing transposed weights takes about two cycles for an element.
     lhs = strided_in(region.lhs, region.rows, spec.rows, region.inner, spec.inner)
-    packing = 0.0 if lhs is not None else 4 * tile.lanes / max(1, n * images)
+    packed = packed and not mentions(region.lhs, region.batch)
+    packing = 0.0 if lhs is not None or packed else 4 * tile.lanes / max(1, n * images)
     total = m * n * k / (2 * tile.lanes) * (waste * across + packing)
     return Scheme("walk", tile.rows, tile.cols, round(total))
 

@@ -178,8 +178,11 @@ def _int(d: Dim) -> int:
     return TYPICAL if known is None else known
 
 
-def scheme(region: ContractionRegion, plan: Plan, blocks: Blocks) -> Scheme:
-    """Describe the schedule, with an estimate of its cost for each image."""
+def scheme(region: ContractionRegion, plan: Plan, blocks: Blocks, *, packed: bool) -> Scheme:
+    """Describe the schedule, with an estimate of its cost for each image.
+
+    Where weights are `packed` for many calls, that costs nothing; those of a sum over images never are.
+    """
     tile, count = blocks.tile, images(region, plan)
     m, n, k = _int(region.extent("rows")), _int(region.extent("cols")), steps_of_image(region, plan)
     across = -(-m // tile.cols) * tile.cols / m
@@ -189,6 +192,7 @@ def scheme(region: ContractionRegion, plan: Plan, blocks: Blocks) -> Scheme:
     # Packing takes about a cycle for an element, and transposing the result half as long.
     lanes = 2 * tile.lanes
     packing = lanes / max(1, n if plan.summed else n * count)
+    packing = 0.0 if packed and not plan.summed else packing
     results = 0.0 if plan.summed else lanes / (4 * k)
     # The adjoint of a strided convolution has steps for some of its positions only.
     parts = 1

@@ -23,7 +23,7 @@ from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
 from graphc.codegen.gather_plan import Blocks, Plan
 from graphc.codegen.loops import Stage, preparation
-from graphc.codegen.product import holds_sum
+from graphc.codegen.problem import holds_sum
 from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion

@@ -120,6 +120,28 @@ class Panels(Loops):
         return batches * groups
 
     # -- rhs
+    def pack_rhs(self, first: str, last: str, panel: str) -> None:
+        """Copy strips `first` to `last` of rhs into panels of the tile's width, each for all inner steps."""
+        emitter, region, spec, cols = self.emitter, self.region, self.region.shape, self.cols
+        strip, lane, n, row = (emitter.fresh(p) for p in "sjno")
+        emitter.open(f"for {strip} in range({first}, {last}):")
+        loops = self.open(region.inner, spec.inner)
+        inner = self.flat(region.inner, spec.inner)
+        emitter.line(f"{row} = ({strip} * {emitter.size(self.k)} + {inner}) * {cols}")
+        width = f"min({cols}, {emitter.size(self.n)} - {strip} * {cols})"
+        emitter.open(f"for {lane} in range({width}):", live(region.cols))
+        emitter.line(f"{n} = {strip} * {cols} + {lane}")
+        self.unravel(n, region.cols, spec.cols)
+        emitter.line(f"{panel}[{row} + {lane}] = {emitter.text(region.rhs)}")
+        self.close(loops + 2)
+
+    def rhs_panels(self) -> Scratch:
+        """Return the memory for all panels of rhs."""
+        count: Dim = dims.floordiv(self.n + (self.cols - 1), self.cols) * self.k * self.cols
+        panels = Scratch(count, self.region.dtype, shared=True)
+        self.emitter.buffer(panels, (count,), panels.dtype)
+        return panels
+
     def rhs_panel(self) -> str:
         """Return the memory for one strip of one chunk of rhs."""
         count, dtype = self.chunk * self.rest * self.cols, self.region.dtype

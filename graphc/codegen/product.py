@@ -2,11 +2,12 @@
 
 The result is cut into blocks of rows and columns, which threads share::
 
-    pack lhs                              only where it is not evenly strided; a stage of its own
+    pack rhs                              a stage of its own, if it lasts from call to call
+    pack lhs                              another, where `choice` says so or it is not evenly strided
     for each block of the result:
         for each chunk of the inner axes:
             for each strip of columns:
-                pack rhs                  where `choice` says so
+                pack rhs                  where `choice` says so, unless it is packed already
                 for each group of rows:
                     tile                  sums (+)= lhs @ rhs, in registers
                     epilogue              bias, activation, residual, while the tile is in the L1 cache
@@ -16,17 +17,16 @@ The result is cut into blocks of rows and columns, which threads share::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
 
 from graphc import dims
 from graphc.codegen import choice, sweep
-from graphc.codegen.choice import Blocks, Candidate, Choice, Operand, Problem
-from graphc.codegen.contraction_loops import Loops, live, mentions, static, strided_in
+from graphc.codegen.choice import Blocks, Candidate, Choice
+from graphc.codegen.contraction_loops import Loops, live, mentions, static
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.loops import Stage, preparation
 from graphc.codegen.packing import Panels
-from graphc.codegen.scalar import SHORT
+from graphc.codegen.problem import chunk_of, describe, holds_sum, operands, split_axis, turned
 from graphc.codegen.tile import Tile
 from graphc.codegen.tile_dot import DotTile
 from graphc.dims import Dim, Shape
@@ -34,7 +34,6 @@ from graphc.lower import expr
 from graphc.lower.affine import Strided
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
-from graphc.lower.region import Store
 from graphc.lower.rules import Index
 
 # Picoseconds of a cycle.
@@ -45,16 +44,21 @@ class Product(Panels):
     """Writes the schedule that the cost model chose."""
 
     def __init__(
-        self, emitter: Emitter, region: ContractionRegion, aliases: Mapping[object, object], width: int
+        self,
+        emitter: Emitter,
+        region: ContractionRegion,
+        aliases: Mapping[object, object],
+        width: int,
+        lasting: Collection[object],
     ) -> None:
-        problem = describe(region, aliases, width)
+        problem = describe(region, aliases, width, lasting)
         self.choice: Choice[Candidate] = choice.choose(problem)
         best: Candidate = self.choice.best
         self.best = best
         self.original = region
         self.turned = turned(region) if best.swapped else region
         split = split_axis(self.turned.shape.inner)
-        steps = _chunk(self.turned, split, choice.chunk(problem, best))
+        steps = chunk_of(self.turned, split, choice.chunk(problem, best))
         super().__init__(emitter, self.turned, split, steps, best.rows, best.cols)
         self.lhs, self.rhs = operands(self.turned)
         self.blocks = choice.blocks(problem, best, static(region.extent("batch")))
@@ -82,32 +86,45 @@ class Product(Panels):
         units = self._units()
         around = self.original.extent("batch")
         work = dims.floordiv(around * self._cycles() * _CYCLE, 1000)
-        if not self.best.copies_lhs and (self.lhs is not None or self.depends_on_batch()):
-            self._compute(units, shared="")
+        preparing = [self._pack_rhs] if self.best.packing == "once" else []
+        if self.best.copies_lhs or (self.lhs is None and not self.depends_on_batch()):
+            preparing.append(self._pack_lhs)
+        self.shared = ""
+        if not preparing:
+            self._compute(units)
             return [Stage(units, work)]
         emitter.params.setdefault("stage", "int64")
-        memory = self.lhs_panels(self.batches, shared=True)
-        panel = emitter.buffers[memory].name
-        emitter.open("if stage == 0:", conditional=True)
-        pieces, copying = self._pack_all(panel)
+        stages: list[Stage] = []
+        for number, write in enumerate(preparing):
+            emitter.open(f"if stage == {number}:", conditional=True)
+            stages.append(write())
+            emitter.close()
+        emitter.open(f"if stage == {len(stages)}:", conditional=True)
+        self._compute(units)
         emitter.close()
-        packing = preparation(emitter, pieces, copying, self.region.lhs, (memory,))
-        emitter.open("else:", conditional=True)
-        self._compute(units, shared=panel)
-        emitter.close()
-        return [packing, Stage(units, work)]
+        return [*stages, Stage(units, work)]
 
-    def _pack_all(self, panel: str) -> tuple[Dim, Dim]:
-        """Pack this block's part of lhs into panels that all blocks share.
-
-        Returns into how many blocks that can be cut, and its estimated work.
-        """
+    def _pack_lhs(self) -> Stage:
+        """Write the stage that packs lhs into panels that all blocks share."""
+        emitter, memory = self.emitter, self.lhs_panels(self.batches, shared=True)
+        self.shared = emitter.buffers[memory].name
         count = self.batches * self.m * self.k
         if self.lhs is not None:
-            return self.copy_lhs(self.lhs, self.batches, panel), dims.floordiv(count, 5)
-        first, last = self.emitter.part(self.emitter.size(self.m), self.rows)
-        self.pack_lhs(first, last, panel)
-        return dims.floordiv(self.m + (self.rows - 1), self.rows), count
+            units = self.copy_lhs(self.lhs, self.batches, self.shared)
+            return preparation(emitter, units, dims.floordiv(count, 5), self.region.lhs, (memory,))
+        first, last = emitter.part(emitter.size(self.m), self.rows)
+        self.pack_lhs(first, last, self.shared)
+        panels = dims.floordiv(self.m + (self.rows - 1), self.rows)
+        return preparation(emitter, panels, count, self.region.lhs, (memory,))
+
+    def _pack_rhs(self) -> Stage:
+        """Write the stage that packs rhs, for all blocks and calls."""
+        emitter, memory = self.emitter, self.rhs_panels()
+        strips = dims.floordiv(self.n + (self.cols - 1), self.cols)
+        first, last = emitter.part(emitter.size(strips))
+        self.kept = emitter.buffers[memory].name
+        self.pack_rhs(first, last, self.kept)
+        return preparation(emitter, strips, self.n * self.k, self.region.rhs, (memory,))
 
     def _cycles(self) -> Dim:
         """Return the estimate, scaled to sizes that were not known when it was made."""
@@ -129,7 +146,7 @@ class Product(Panels):
         return around * self._count(self.m, self.blocks.rows) * self._count(self.n, self.blocks.cols)
 
     # -- the loops around the tile
-    def _compute(self, units: Dim, shared: str) -> None:
+    def _compute(self, units: Dim) -> None:
         emitter, region, spec = self.emitter, self.region, self.region.shape
         self._prepare()
         first, last = emitter.part(emitter.size(units))
@@ -143,8 +160,8 @@ class Product(Panels):
         emitter.line(f"{self.base} = ({position}) * {emitter.size(self.m * self.n)}")
         self.row_span = self._span(self._divided(unit, across, down), self.m, self.blocks.rows)
         self.col_span = self._span(self._divided(unit, 1, across), self.n, self.blocks.cols)
-        self.panel = shared
-        if self.lhs is None and not shared:
+        self.panel = self.shared
+        if self.lhs is None and not self.shared:
             self.panel = emitter.buffers[self.lhs_panels(1, shared=False)].name
             self.pack_lhs("0", emitter.size(self.m), self.panel)
         self._chunks()
@@ -297,18 +314,21 @@ class Product(Panels):
         return Tile(short, max(rows, 1), vectors, lanes).name(form)
 
     # -- operands
+    def _begin(self, first: str) -> str:
+        """Return the number of the first inner step of the current chunk, as text."""
+        emitter, inner = self.emitter, self.region.shape.inner
+        before = self.flat(self.region.inner[: self.split], inner[: self.split])
+        return f"(({before}) * {emitter.size(inner[self.split])} + {first}) * {emitter.size(self.rest)}"
+
     def _lhs(self, m: str, first: str) -> tuple[str, str, str]:
         """Return pointer, row stride and inner stride of lhs at row `m` of the current chunk."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         rows = self.rows
         if self.lhs is None or self.best.copies_lhs:
-            before = self.flat(region.inner[: self.split], spec.inner[: self.split])
-            split, rest = emitter.size(spec.inner[self.split]), emitter.size(self.rest)
-            chunk = f"(({before}) * {split} + {first}) * {rest}"
             panel = f"({m} // {rows}) * {emitter.size(self.lhs_pitch)}"
             if self.batches != 1:
                 panel += f" + ({self.flat(region.batch, spec.batch)}) * {emitter.size(self.lhs_size)}"
-            return f"addr({self.panel}, {panel} + ({chunk}) * {rows})", "1", str(rows)
+            return f"addr({self.panel}, {panel} + ({self._begin(first)}) * {rows})", "1", str(rows)
         a_row, a_k = self._steps(self.lhs, region.rows, spec.rows)
         name, at = self.origin(self.lhs, region.rows, first)
         return f"addr({name}, {at} + {m} * {a_row})", a_row, a_k
@@ -322,6 +342,9 @@ class Product(Panels):
             self.column_tables()
             self.gather(panel, first, taken)
             return f"addr({panel}, 0)", str(self.cols)
+        if packing == "once":
+            at = f"({self.strip} // {self.cols}) * {self.emitter.size(self.k)} + {self._begin(first)}"
+            return f"addr({self.kept}, ({at}) * {self.cols})", str(self.cols)
         own, inner = self._steps(self.rhs, region.cols, spec.cols)
         name, at = self.origin(self.rhs, region.cols, first)
         start = f"{at} + {self.strip} * {own}"
@@ -399,82 +422,3 @@ class Product(Panels):
         emitter.line(f"{total} = {self.sums}[{sums} + {j}]")
         self.store_results(total, place(column))
         emitter.close()
-
-
-# ------------------------------------------------------------------ what the cost model needs to know
-def describe(region: ContractionRegion, aliases: Mapping[object, object], width: int) -> Problem:
-    """Describe a contraction to the cost model."""
-    lhs, rhs = operands(region)
-    spec = region.shape
-    local = expr.local(region.node, region.node.type.dtype)
-    plain = len(region.stores) == 1 and region.stores[0].value is local
-    split = split_axis(spec.inner)
-    inner, sizes = region.inner[split:], spec.inner[split:]
-    return Problem(
-        SHORT[str(region.dtype)],
-        static(region.extent("rows")),
-        static(region.extent("cols")),
-        static(region.extent("inner")),
-        _operand(lhs, region.rows, spec.rows, inner, sizes),
-        _operand(rhs, region.cols, spec.cols, inner, sizes),
-        width,
-        not (plain and holds_sum(region.stores[0], region, aliases)),
-    )
-
-
-def _operand(found: Strided | None, variables: Index, extents: Shape, inner: Index, sizes: Shape) -> Operand:
-    if found is None:
-        return Operand(False)
-    own, along = found.flat(variables, extents), found.flat(inner, sizes)
-    return Operand(True, static(own or 0), static(along or 0))
-
-
-def operands(region: ContractionRegion) -> tuple[Strided | None, Strided | None]:
-    """Return both operands where they are evenly strided in their own and the inner axes."""
-    spec = region.shape
-    split = split_axis(spec.inner)
-    inner, sizes = region.inner[split:], spec.inner[split:]
-    return (
-        strided_in(region.lhs, region.rows, spec.rows, inner, sizes),
-        strided_in(region.rhs, region.cols, spec.cols, inner, sizes),
-    )
-
-
-def turned(region: ContractionRegion) -> ContractionRegion:
-    """Return the contraction whose result is the transposed one."""
-    spec = region.shape
-    shape = replace(spec, rows=spec.cols, cols=spec.rows)
-    return replace(region, shape=shape, rows=region.cols, cols=region.rows, lhs=region.rhs, rhs=region.lhs)
-
-
-def holds_sum(store: Store, region: ContractionRegion, aliases: Mapping[object, object]) -> bool:
-    """Tell whether a result's memory may hold the unfinished sum: no operand may lie in it."""
-    handle = ("out", store.node)
-    free = handle not in aliases and handle not in aliases.values()
-    return free and not store.part and store.node.type.dtype == region.dtype
-
-
-def split_axis(inner: Shape) -> int:
-    """Return the inner axis to cut into chunks: all after it fit in one, all before it are looped."""
-    axis = len(inner) - 1
-    rest: Dim = 1
-    while axis > 0:
-        wider = rest * inner[axis]
-        if not isinstance(wider, int) or wider > choice.CHUNK:
-            break
-        rest = wider
-        axis -= 1
-    return max(axis, 0)
-
-
-def _chunk(region: ContractionRegion, split: int, most: int) -> int:
-    """Return how many steps of the chunked axis make one chunk; chunks are evenly long."""
-    extent, rest = region.shape.inner[split], dims.product(region.shape.inner[split + 1 :])
-    if not isinstance(rest, int):
-        return 1
-    limit = max(1, most // max(rest, 1))
-    if not isinstance(extent, int) or extent <= limit:
-        return limit
-    even = -(-extent // -(-extent // limit))
-    # Whole vectors in every chunk but the last.
-    return min(limit, -(-even // 16) * 16) if rest == 1 else even

@@ -132,7 +132,7 @@ class Room:
     side_by_side: bool = False
 
 
-Kind = Literal["arena", "call", "leaf", "size", "status"]
+Kind = Literal["arena", "call", "kept", "leaf", "size", "status"]
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,10 @@ class Sliced:
 class Word:
     """What one word of an args block holds.
 
-    An arena's layout and key, the number of an input or output of the call, the address of a
-    leaf, a dimension, or the address of the status word; addresses are so many bytes further on.
-    An address that moves with a loop has `slices`, the innermost loop's last.
+    An arena's layout and key, the number of an input or output of the call, working memory that
+    keeps its contents from call to call, the address of a leaf, a dimension, or the address of the
+    status word; addresses are so many bytes further on.  An address that moves with a loop has
+    `slices`, the innermost loop's last.
     """
 
     kind: Kind
@@ -224,6 +225,8 @@ class Layout:
         self.outside = outside or {}
         # What stays in place for as long as the block runs, although few launches use it.
         self.pinned: set[Key] = set()
+        # Working memory that lies outside the arena and keeps its contents from call to call.
+        self.kept: set[Scratch] = set()
         self.launches: tuple[Launch, ...] = tuple(self._launches(build))
 
     # -- what runs
@@ -335,12 +338,13 @@ class Layout:
             if launch.layout is self:
                 scratches.update(dict.fromkeys(launch.scratches, launch.position))
         scratches.update({s: -1 for s in self.pinned if isinstance(s, Scratch)})
+        scratches = {s: at for s, at in scratches.items() if s not in self.kept}
         final = max(len(self.launches) - 1, 0)
         begins[-1], ends[-1] = 0, final
         for storage, (first, last) in self.assignment.lifetimes.items():
             if storage not in self.calls and storage not in self.outside:
                 found.append(Room(storage, begins.get(first, 0), ends.get(last, final), byte_size(storage)))
-        found += [Room(s, begins[at], ends[at], _bytes(s), not s.shared) for s, at in scratches.items()]
+        found += [Room(s, begins[at], ends[at], scratch_size(s), not s.shared) for s, at in scratches.items()]
         for launch in self.launches:
             if not launch.nested:
                 continue
@@ -359,6 +363,8 @@ class Layout:
             word = self.word(argument.storage)
             offset = argument.offset * argument.storage.type.dtype.itemsize
             return replace(word, offset=word.offset + offset)
+        if isinstance(argument, Scratch) and argument in self.kept:
+            return Word("kept", argument)
         if isinstance(argument, (Scratch, Cell)):
             return Word("arena", (self, argument))
         if not isinstance(argument, Storage):
@@ -399,12 +405,16 @@ class Layout:
     def _touches(self, launch: Launch) -> Iterator[Touch]:
         written = {self.assignment.resolve(s) for s in launch.writes}
         handles = [a.storage if isinstance(a, Part) else a for a in launch.arguments]
+        if launch.sources is not None:
+            handles = [*launch.sources, *launch.stage.fills]
         if launch.nested and launch.step is not None:
             handles += [*launch.step.reads.values(), *launch.step.writes.values(), *launch.cells]
         for handle in dict.fromkeys(h for h in handles if isinstance(h, (Storage, Scratch, Cell))):
+            if handle in self.kept:
+                continue
             lies = self.assignment.resolve(handle) if isinstance(handle, Storage) else handle
             yield from self._touch(lies, not isinstance(lies, Storage) or lies in written)
-        if STATUS in launch.arguments:
+        if STATUS in launch.arguments and launch.sources is None:
             yield Touch(STATUS, None, True)
 
     def _touch(self, lies: Storage | Scratch | Cell, written: bool) -> Iterator[Touch]:
@@ -434,7 +444,7 @@ class Layout:
         elsewhere = {*self.calls, *self.outside, *self.assignment.in_place.values(), *self.assignment.parts}
         written = dict.fromkeys(s for launch in self.launches for s in launch.writes)
         found = [byte_size(s) for s in written if s not in elsewhere]
-        found += [_bytes(s) for launch in self.launches for s in launch.scratches]
+        found += [scratch_size(s) for h in self.launches for s in h.scratches if s not in h.layout.kept]
         inner = sum(n.unshared_size(sizes) for launch in self.launches for n in launch.nested)
         return inner + sum(aligned(dims.evaluate(size, sizes)) for size in found)
 
@@ -467,5 +477,6 @@ def _sources(piece: Piece, stage: Stage) -> tuple[Storage, ...] | None:
     return tuple(b.storage if isinstance(b, Part) else b for b in bound)
 
 
-def _bytes(scratch: Scratch) -> Dim:
+def scratch_size(scratch: Scratch) -> Dim:
+    """Return the size of working memory in bytes, that of one thread if each has its own."""
     return scratch.pitch * scratch.dtype.itemsize

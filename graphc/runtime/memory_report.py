@@ -25,6 +25,8 @@ class MemoryReport:
         Sizes the byte counts are for; None before the first call.
     arena, unshared : int
         Bytes of the arena, and of all temporaries and working memory of kernels if none shared it.
+    kept : int
+        Bytes outside the arena that calls leave as they are: packed weights and tables.
     """
 
     temporaries: list[str]
@@ -34,6 +36,7 @@ class MemoryReport:
     sizes: dict[str, int] | None
     arena: int
     unshared: int
+    kept: int
 
     @classmethod
     def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
@@ -48,6 +51,7 @@ class MemoryReport:
             dict(plan.sizes) if plan is not None else None,
             plan.arena_size if plan is not None else 0,
             layout.unshared_size(plan.sizes) if plan is not None else 0,
+            sum(p.size for p in plan.prepared) if plan is not None else 0,
         )
 
     def __str__(self) -> str:
@@ -59,6 +63,8 @@ class MemoryReport:
         if self.sizes is not None:
             at = ", ".join(f"{k}={v}" for k, v in self.sizes.items()) or "fixed sizes"
             lines.append(f"arena {self.arena} bytes at {at}; without sharing {self.unshared} bytes")
+        if self.kept:
+            lines.append(f"packed weights and tables, kept from call to call: {self.kept} bytes")
         return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from graphc.runtime import control_llvm, runner, team
 from graphc.runtime import schedule as scheduling
 from graphc.runtime.control_llvm import SLICE_WORDS
 from graphc.runtime.layout import STATUS, Launch, Layout, Room, Touch, Word
+from graphc.runtime.prepared import Prepared
 from graphc.runtime.schedule import Span, Task, Unit
 from graphc.types import DType
 
@@ -34,6 +35,9 @@ LARGE = 1 << 18
 _LOOP_WORDS = 9
 # As many iterations as a loop without a bound may have.
 _ENDLESS = (1 << 63) - 1
+# What words of a launch that need not run at every call hold; and what holds the place of anything else.
+_LASTING = ("kept", "leaf", "size")
+_UNUSED = Word("size", 0)
 # How many iterations to expect of a loop whose number is known only when it runs.
 _GUESSED_ROUNDS = 16
 
@@ -80,6 +84,12 @@ class Plan:
         Positions of temporaries' addresses, with their offsets.
     arena_size : int
         Bytes of temporaries.
+    prepared : list of Prepared
+        What is kept from call to call.
+    preparing : list of (Prepared, int, int)
+        What of it may have to be filled, with the tables that do so, like `table` and `shared`.
+    changes : int
+        How many changes of variables it has seen.
     """
 
     sizes: Mapping[str, int]
@@ -94,6 +104,9 @@ class Plan:
     large: tuple[int, ...]
     arena_slots: list[tuple[int, int]]
     arena_size: int
+    prepared: list[Prepared]
+    preparing: list[tuple[Prepared, int, int]]
+    changes: int = -1
     base: int = 0
 
     def rebase(self, base: int) -> None:
@@ -104,10 +117,16 @@ class Plan:
         self.base = base
 
 
-def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -> Plan:
-    """Lay out tables, args blocks and temporaries for the given sizes and number of threads."""
-    writer = _Writer(layout, sizes, status, threads)
+def build(
+    layout: Layout, sizes: Mapping[str, int], status: int, threads: int, prepared: Sequence[Prepared]
+) -> Plan:
+    """Lay out tables, args blocks and temporaries for the given sizes and number of threads.
+
+    `prepared` is what is kept from call to call at these sizes.
+    """
+    writer = _Writer(layout, sizes, status, threads, prepared)
     tables = writer.tables(layout)
+    preparing = [(p, writer.preparation(p.launch)) for p in prepared if p.stale or p.variables]
     words = (ctypes.c_int64 * len(writer.words))(*writer.words)
     base = ctypes.addressof(words)
     for slot, position in writer.own_slots:
@@ -118,8 +137,7 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -
         dict(sizes),
         threads,
         words,
-        base + 8 * tables.table,
-        0 if tables.shared is None else base + 8 * tables.shared,
+        *tables.addresses(base),
         writer.call_slots,
         writer.inner_slots,
         [(n.type.concrete(sizes), n.type.dtype) for n in graph.outputs],
@@ -127,6 +145,8 @@ def build(layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -
         tuple(k for k in range(len(graph.outputs)) if extents[len(graph.inputs) + k] >= LARGE),
         writer.arena_slots,
         writer.arena_size,
+        list(prepared),
+        [(p, *found.addresses(base)) for p, found in preparing],
     )
 
 
@@ -141,6 +161,10 @@ class _Tables:
     table: int
     shared: int | None
     work: int
+
+    def addresses(self, base: int) -> tuple[int, int]:
+        """Return their addresses, given that of the words; 0 if there is no table for the team."""
+        return base + 8 * self.table, 0 if self.shared is None else base + 8 * self.shared
 
 
 @dataclass
@@ -166,8 +190,16 @@ class _Moving:
 class _Writer:
     """Writes tables and args blocks, noting which words calls must rewrite."""
 
-    def __init__(self, layout: Layout, sizes: Mapping[str, int], status: int, threads: int) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        sizes: Mapping[str, int],
+        status: int,
+        threads: int,
+        prepared: Sequence[Prepared],
+    ) -> None:
         self.sizes = sizes
+        self.kept = {scratch: address for p in prepared for scratch, address in p.addresses.items()}
         self.status = status
         self.threads = threads
         self.known: dict[Dim, int] = {}
@@ -224,7 +256,7 @@ class _Writer:
         waiting: list[Task] = []
         work = 0
         for launch in layout.launches:
-            alone, together, cost = self.launch(launch)
+            alone, together, cost = self.launch(layout, launch)
             work += cost
             steps.append(alone)
             if self.threads == 1:
@@ -239,13 +271,25 @@ class _Writer:
         # What is the same for the team as for one thread needs no table of its own.
         return _Tables(table, None if shared == steps or self.threads == 1 else self.table(shared), work)
 
-    def launch(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
-        """Write the args block of a launch; return it, its form for the team if it has one, and its work."""
+    def launch(self, layout: Layout, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
+        """Write the args block of a launch that stands in a layout.
+
+        Return it, its form for the team if it has one, and its work.
+        """
         if launch.nested:
             return self.loop(launch) if launch.cells else self.branch(launch)
         block = [launch.layout.word(a) for a in launch.arguments]
-        args = self.arguments(block, moves=launch.sources is None)
+        args = self.arguments(block, layout)
         return (launch.address, args), None, self.evaluate(launch.stage.work)
+
+    def preparation(self, launch: Launch) -> _Tables:
+        """Write what a launch runs that need not run at every call; it uses nothing of the arena."""
+        words = map(launch.layout.word, launch.arguments)
+        args = self.arguments([w if w.kind in _LASTING else _UNUSED for w in words], None)
+        units, work = self.evaluate(launch.stage.units), self.evaluate(launch.stage.work)
+        steps = [(launch.address, args)]
+        shared = self.jobs([Task(*steps[0], units, work, ())]) if self.threads > 1 else steps
+        return _Tables(self.table(steps), None if shared == steps else self.table(shared), work)
 
     def loop(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
         """Write a loop's tables and args blocks."""
@@ -345,12 +389,21 @@ class _Writer:
         return team.sharer(), at
 
     # -- args blocks
-    def arguments(self, block: Sequence[Word], *, moves: bool) -> int:
-        """Write an args block; return its position.  Words of a step that runs once do not move."""
+    def arguments(self, block: Sequence[Word], layout: Layout | None) -> int:
+        """Write an args block; return its position.
+
+        Words move with the loops around the layout in which the launch stands, not with those that it
+        was taken out of.
+        """
+        around: list[Layout] = []
+        while layout is not None:
+            around.append(layout)
+            layout = layout.outer
         start = len(self.words)
         self.words += [0] * len(block)
         for slot, word in enumerate(block, start):
-            self.put(slot, word if moves else replace(word, slices=()))
+            slices = tuple([s for s in word.slices if s.within in around])
+            self.put(slot, word if slices == word.slices else replace(word, slices=slices))
         return start
 
     def put(self, slot: int, word: Word) -> None:
@@ -370,6 +423,8 @@ class _Writer:
             self.inner_slots.append((slot, data, offset))
         elif word.kind == "call":
             self.call_slots.append((slot, data))
+        elif word.kind == "kept":
+            self.words[slot] = self.kept[data]
         elif word.kind == "size":
             self.words[slot] = self.evaluate(data)
         else:

@@ -14,7 +14,7 @@ import numpy as np
 from graphc import interpreter
 from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.ir import Graph, Node, topological
-from graphc.leaves import STATE_LOCK
+from graphc.leaves import CHANGES, STATE_LOCK
 from graphc.lower.steps import Storage, storage_of
 from graphc.pipeline import Stage
 from graphc.runtime import buffers, runner, team
@@ -25,6 +25,7 @@ from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Argument, Build, Layout
 from graphc.runtime.memory_report import MemoryReport
 from graphc.runtime.plan import Arena, Plan
+from graphc.runtime.prepared import Preparations, Updates
 
 if TYPE_CHECKING:
     from graphc.blocks import Block, Piece
@@ -91,6 +92,8 @@ class Program:
         # Native functions that call back live as long as the program.
         self._callbacks: list[Callback] = []
         self._layout = self._lay_out(block)
+        self._preparations = Preparations(self._layout)
+        self._updates = Updates([v.payload for v, _ in graph.updates]) if graph.updates else None
         self._arena = Arena()
         # Large outputs of the latest call, and the plan that they belong to.
         self._kept: dict[int, Array] = {}
@@ -195,6 +198,10 @@ class Program:
             plan = self._plan(args)
         if plan.base != self._arena.base:
             plan.rebase(self._arena.base)
+        if plan.preparing and plan.changes != CHANGES.count:
+            self._prepare(plan)
+        if self._updates is not None:
+            self._updates.announce()
         if out is None:
             results = self._outputs(plan)
             for a in results:
@@ -206,16 +213,32 @@ class Program:
             words[slot] = addresses[k]
         for slot, k, offset in plan.inner_slots:
             words[slot] = addresses[k] + offset
-        if plan.shared and team.enter():
-            try:
-                self._run(plan.shared)
-            finally:
-                team.leave()
-        else:
+        if not (plan.shared and self._share(plan.shared)):
             self._run(plan.table)
         if self._status.value:
             self._fail(args, plan)
         return results
+
+    def _share(self, table: int) -> bool:
+        """Run a table together with the team; return whether that was free."""
+        if not team.enter():
+            return False
+        try:
+            self._run(table)
+        finally:
+            team.leave()
+        return True
+
+    def _prepare(self, plan: Plan) -> None:
+        """Fill what is kept from call to call, where it is not or where a variable has changed since."""
+        for prepared, table, shared in plan.preparing:
+            if not prepared.stale:
+                continue
+            if not (shared and self._share(shared)):
+                self._run(table)
+            prepared.filled()
+        plan.preparing = [entry for entry in plan.preparing if entry[0].variables]
+        plan.changes = CHANGES.count
 
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
@@ -240,7 +263,8 @@ class Program:
             sizes = interpreter.solve_sizes(fed, self.graph.checks)
         except FeedError as error:
             raise self._named(error) from None
-        plan = planning.build(self._layout, sizes, self._status_at, team.count)
+        prepared = self._preparations.at(sizes)
+        plan = planning.build(self._layout, sizes, self._status_at, team.count, prepared)
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
         key = tuple([a.shape for a in arrays])
