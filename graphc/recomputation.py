@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from graphc import costs, dims
 from graphc.dims import Dim
+from graphc.errors import PassError
 from graphc.ir import Graph, Node
 from graphc.lower.rules import AxisReduce, Contract, Fused, Leaf, Loop, Map, Site
 from graphc.lower.steps import Storage, storage_of
@@ -294,4 +295,4 @@ class Plan:
 
 
 def _no_element(k: int, index: object) -> NoReturn:
-    raise LookupError("only the extents of a contraction are asked for")
+    raise PassError("only the extents of a contraction are asked for")
