@@ -21,7 +21,7 @@ from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import Region, Store
 from graphc.lower.rules import Callback, Leaf
 from graphc.lower.steps import Part, Step, Storage, identity_reads, storage_of
-from graphc.ordering import thrifty
+from graphc.ordering import thrifty, updates_last
 
 ALIGNMENT = 64
 
@@ -108,7 +108,7 @@ def assign(graph: Graph, steps: Sequence[Step], checked: frozenset[Node]) -> Ass
         has been written.
     """
     before = _before_checks(steps, checked)
-    order, late = _order(graph, steps, before)
+    order, late = updates_last(graph, steps, before)
     result = Assignment(thrifty(graph, order, late, before))
     _place_updates(graph, result, late)
     settled = (*result.home, *result.in_place.values(), *(s for _, s in result.committed))
@@ -128,26 +128,6 @@ def _before_checks(steps: Sequence[Step], checked: frozenset[Node]) -> set[Node]
             found.add(step.node)
             needed.update(step.reads.values())
     return found
-
-
-def _order(graph: Graph, steps: Sequence[Step], before_checks: set[Node]) -> tuple[list[Step], set[Node]]:
-    """Put steps that produce new values of variables, and what depends on them, last; also return these.
-
-    Not those that a check depends on: what they produce is kept aside until all checks have passed.
-    """
-    writers = {storage_of(value) for _, value in graph.updates}
-    delayed: set[Storage] = set()
-    early: list[Step] = []
-    late: list[Step] = []
-    for step in steps:
-        depends = any(s in delayed for s in step.reads.values())
-        produces = any(s in writers for s in step.writes.values())
-        if step.node not in before_checks and (depends or produces):
-            delayed.update(step.writes.values())
-            late.append(step)
-        else:
-            early.append(step)
-    return early + late, {step.node for step in late}
 
 
 def _place_updates(graph: Graph, result: Assignment, late: set[Node]) -> None:

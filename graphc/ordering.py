@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from graphc.costs import NEAR, elements
 from graphc.ir import Graph, Node
-from graphc.lower.rules import Alias, Barrier, Item, Leaf
+from graphc.lower.rules import Alias, Barrier, Callback, Item, Leaf
 from graphc.lower.steps import Step, Storage, storage_of
+from graphc.types import TupleType
 
-__all__ = ["peak", "thrifty"]
+__all__ = ["launches", "thrifty", "updates_last"]
 
 # Bytes that another order must save: as written, steps are good for caches and easy to follow.
 WORTHWHILE = NEAR
@@ -25,7 +26,12 @@ SMALL = 1 << 12
 
 
 def thrifty(
-    graph: Graph, steps: Sequence[Step], late: Collection[Node], before: Collection[Node]
+    graph: Graph,
+    steps: Sequence[Step],
+    late: Collection[Node],
+    before: Collection[Node] = (),
+    *,
+    always: bool = False,
 ) -> list[Step]:
     """Return the steps in an order that needs less memory, or as they are if that hardly differs.
 
@@ -40,16 +46,48 @@ def thrifty(
         behind the other steps that read these variables.
     before : collection of Node
         Nodes of steps that no late step may precede.
+    always : bool
+        Whether to return the new order whatever it saves.
     """
     problem = _Problem.of(graph, steps, late, before)
     order = list(problem.schedule())
     first, then = problem.peak(range(len(steps))), problem.peak(order)
-    return [steps[i] for i in order] if first - then >= WORTHWHILE else list(steps)
+    # Who computes values again wants to save memory.
+    least = 1 if any(isinstance(n.op.lowering, Barrier) for n in graph.nodes) else WORTHWHILE
+    return [steps[i] for i in order] if always or first - then >= least else list(steps)
 
 
-def peak(graph: Graph, steps: Sequence[Step]) -> int:
-    """Return the most bytes of temporaries that live at one time, named sizes counted as `costs.NAMED`."""
-    return _Problem.of(graph, steps, (), ()).peak(range(len(steps)))
+def launches(graph: Graph) -> list[Step]:
+    """Return a step for every node that computes something, for planning: none is lowered."""
+    return [_launch(n) for n in graph.nodes if not isinstance(n.op.lowering, (Alias, Item, Leaf))]
+
+
+def _launch(node: Node) -> Step:
+    items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
+    writes = {Node(node.op, (), node.attrs, t): Storage(node, k) for k, t in enumerate(items)}
+    return Step(node, Callback(), {i: storage_of(i) for i in node.inputs}, writes, (node,))
+
+
+def updates_last(
+    graph: Graph, steps: Sequence[Step], before_checks: Collection[Node] = ()
+) -> tuple[list[Step], set[Node]]:
+    """Put steps that produce new values of variables, and what depends on them, last; also return these.
+
+    Not those that a check depends on: what they produce is kept aside until all checks have passed.
+    """
+    writers = {storage_of(value) for _, value in graph.updates}
+    delayed: set[Storage] = set()
+    early: list[Step] = []
+    late: list[Step] = []
+    for step in steps:
+        depends = any(s in delayed for s in step.reads.values())
+        produces = any(s in writers for s in step.writes.values())
+        if step.node not in before_checks and (depends or produces):
+            delayed.update(step.writes.values())
+            late.append(step)
+        else:
+            early.append(step)
+    return early + late, {step.node for step in late}
 
 
 @dataclass

@@ -25,6 +25,7 @@ from .merge_matmuls import MergeSiblingMatmuls
 from .own_results import OwnResults
 from .prune import Prune
 from .prune_bodies import PruneBodies
+from .rematerialize import Rematerialize
 from .simplify import Simplify
 from .stabilize import Stabilize
 from .store_transposes import StoreTransposes
@@ -53,6 +54,7 @@ __all__ = [
     "OwnResults",
     "Prune",
     "PruneBodies",
+    "Rematerialize",
     "Simplify",
     "Stabilize",
     "StoreTransposes",

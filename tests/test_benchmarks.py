@@ -17,6 +17,7 @@ from benchmarks import (
     counting,
     memory,
     peers,
+    recomputation,
     report,
     sections,
     server,
@@ -380,6 +381,18 @@ def _require_same_steps(name: str, workload: Workload, peer: peers.Peer) -> None
         found.append([runner.arrays(runner.step(feed)) for _ in range(3 if workload.training else 1)])
     for values, expected in zip(*found, strict=True):
         require_equal(name, values, "graphc", expected, 1e-3)
+
+
+# --------------------------------------------------------------- recomputation
+def test_recomputation_saves_memory_and_changes_no_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    net = recomputation.Net(layers=16)
+    rows = recomputation.measure(net, [4], [0.5], 1)
+    plain, saved, budget = rows.values()
+    assert saved.arena < plain.arena * 0.8 and budget.arena < plain.arena * 0.8
+    assert saved.kernels > plain.kernels < budget.kernels
+    assert budget.losses == plain.losses
+    text = recomputation.table_of(net, rows).text()
+    assert "checkpoint every 4 layers" in text and "MiB" in text
 
 
 # --------------------------------------------------------------------- scaling
