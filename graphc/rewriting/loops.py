@@ -25,6 +25,8 @@ def replace_controls(graph: Graph, build: Callable[[Node, Collection[int]], Resu
         Given a loop or branch, its operands replaced already, and the numbers of its results that
         are read, returns what stands for them: nothing to leave it alone.
     """
+    if not any(isinstance(n.op.lowering, Control) for n in graph.nodes):
+        return graph
     image: dict[Node, Node] = {}
     results: dict[tuple[Node, int], Node] = {}
     for node in graph.nodes:
