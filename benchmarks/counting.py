@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.vocabulary import Values, Vocabulary
-from benchmarks.workload import Gradient, Training, Workload
+from benchmarks.workload import Gradient, Hessian, Minimum, Training, Workload
 
 __all__ = ["Cost", "cost_of"]
 
@@ -24,7 +24,7 @@ class Cost:
     ----------
     flops : int
         Multiplications and additions in products of matrices and in convolutions, forward and
-        backward; nothing else is counted.
+        backward; nothing else is counted, and nothing at all of second derivatives.
     nbytes : int
         Inputs, weights and the optimizer's state read once, results and new state written once.
     """
@@ -71,8 +71,9 @@ class _Counter(Vocabulary):
     exp = tanh = sigmoid = relu = gelu = softmax = _same
 
     def matmul(self, a: _Sized, b: _Sized) -> _Sized:
-        columns = b.shape[-1]
-        return _Sized((*a.shape[:-1], columns), self._book(2 * math.prod(a.shape) * columns, a, b))
+        columns = b.shape[-1:] if len(b.shape) > 1 else ()
+        flops = 2 * math.prod(a.shape) * math.prod(columns)
+        return _Sized((*a.shape[:-1], *columns), self._book(flops, a, b))
 
     def dense(self, x: _Sized, weight: _Sized, bias: _Sized) -> _Sized:
         return self.matmul(x, weight)
@@ -150,6 +151,10 @@ def cost_of(workload: Workload) -> Cost:
     """
     task, tracked = workload.task, _tracked(workload)
     specs = {**workload.inputs, **workload.weights}
+    if isinstance(task, (Hessian, Minimum)):
+        size = math.prod(specs[task.wrt].shape)
+        results = FLOAT_BYTES * (size * size if isinstance(task, Hessian) else size)
+        return Cost(0, sum(spec.nbytes for spec in specs.values()) + results)
     counter = _Counter(forward=not isinstance(task, Gradient) or task.value)
     result = workload.body(counter, {n: _Sized(s.shape, n in tracked) for n, s in specs.items()})
     nbytes = sum(spec.nbytes for spec in specs.values())

@@ -71,7 +71,7 @@ class Vocabulary:
 
     # -- contractions
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """Multiply two matrices."""
+        """Multiply two matrices, or a matrix and a vector."""
         raise self._missing("matrix product")
 
     def dense(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ __all__ = [
     "Array",
     "Forward",
     "Gradient",
+    "Hessian",
+    "Minimum",
     "Momentum",
     "Role",
     "Spec",
@@ -193,6 +195,41 @@ class Training:
     optimizer: Adam | Momentum = field(default_factory=Adam)
 
 
+@dataclass(frozen=True)
+class Hessian:
+    """Compute all second derivatives of the body's value, a loss.
+
+    Attributes
+    ----------
+    wrt : str
+        The weight to differentiate by, a vector.
+    """
+
+    wrt: str
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Find the minimum of the body's value by Newton's method, from the first weights at every call.
+
+    Attributes
+    ----------
+    wrt : str
+        The weight that moves, a vector; where it ends is the result.
+    tolerance : float
+        The largest element of the gradient at the end.
+    steps : int
+        The most steps.
+    """
+
+    wrt: str
+    tolerance: float = 1e-6
+    steps: int = 30
+
+
+Task = Forward | Gradient | Training | Hessian | Minimum
+
+
 # -------------------------------------------------------------------- workload
 @dataclass(frozen=True)
 class Workload:
@@ -206,7 +243,7 @@ class Workload:
         Computes its value with a vocabulary from the inputs and weights by name.
     inputs, weights : mapping of str to Spec
         What is fed at every call, and what the framework holds.
-    task : Forward, Gradient or Training
+    task : Task
         What is done with the body.
     tolerance : float
         Largest difference of two frameworks' results, relative to the largest element.
@@ -216,7 +253,7 @@ class Workload:
     body: Body
     inputs: Mapping[str, Spec]
     weights: Mapping[str, Spec] = field(default_factory=dict)
-    task: Forward | Gradient | Training = field(default_factory=Forward)
+    task: Task = field(default_factory=Forward)
     tolerance: float = 1e-4
 
     @property
@@ -232,7 +269,7 @@ class Workload:
     @property
     def roles(self) -> tuple[Role, ...]:
         """What the results are."""
-        if isinstance(self.task, Training):
+        if isinstance(self.task, (Training, Hessian, Minimum)):
             return ("plain",)
         if isinstance(self.task, Forward):
             return (self.task.role,)

@@ -37,6 +37,7 @@ from benchmarks.workloads import (
     FAMILIES,
     WORKLOADS,
     convolutions,
+    curvature,
     elementwise,
     networks,
     products,
@@ -58,6 +59,8 @@ SMALL = {
     "resnet_1": resnet.inference(1, 32, ((4, 1), (6, 2)), 3),
     "resnet_training": resnet.training(3, 8, ((4, 1), (6, 2)), 3),
     "product": products.product(5),
+    "hessian": curvature.hessian(7, 3),
+    "newton": curvature.newton(20, 3),
     **convolutions.workloads("conv", convolutions.Shape(3, 7, 4, 3, 2), 2),
 }
 
@@ -173,7 +176,9 @@ def test_a_gradient_alone_does_not_cost_the_value() -> None:
 def test_every_workload_has_a_cost(name: str) -> None:
     cost = counting.cost_of(WORKLOADS[name])
     assert cost.nbytes > 0
-    assert (cost.flops > 0) == (name not in {*FAMILIES["elementwise"], *FAMILIES["rows"]})
+    assert (cost.flops > 0) == (
+        name not in {*FAMILIES["elementwise"], *FAMILIES["rows"], *curvature.WORKLOADS}
+    )
 
 
 def test_published_numbers_of_multiplications() -> None:

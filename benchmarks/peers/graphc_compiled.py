@@ -8,7 +8,7 @@ from typing import Any
 import graphc as gx
 from benchmarks.peers import Peer
 from benchmarks.vocabulary import Values, Vocabulary
-from benchmarks.workload import Adam, Array, Forward, Gradient, Spec, Training, Workload
+from benchmarks.workload import Adam, Array, Forward, Gradient, Hessian, Minimum, Spec, Training, Workload
 from graphc.runtime import kernels
 from graphc.runtime.object_cache import set_cache_dir
 
@@ -107,6 +107,11 @@ def _weight(workload: Workload, name: str, array: Array) -> Tensor:
 
 def _results(workload: Workload, value: Tensor, values: Values) -> list[Tensor]:
     task = workload.task
+    if isinstance(task, Hessian):
+        return [gx.hessian(value, values[task.wrt])]
+    if isinstance(task, Minimum):
+        method = gx.optim.NewtonCG(max_iterations=task.steps, tolerance=task.tolerance)
+        return list(method.minimize(value, [values[task.wrt]]).minimum.x)
     if not isinstance(task, Gradient):
         return [value]
     gradients = gx.grad((value * values["cotangent"]).sum(), [values[name] for name in task.wrt])

@@ -12,7 +12,18 @@ from jax import lax
 
 from benchmarks.peers import Peer
 from benchmarks.vocabulary import Values, Vocabulary
-from benchmarks.workload import Adam, Array, Gradient, Momentum, Role, Spec, Training, Workload
+from benchmarks.workload import (
+    Adam,
+    Array,
+    Gradient,
+    Hessian,
+    Minimum,
+    Momentum,
+    Role,
+    Spec,
+    Training,
+    Workload,
+)
 
 __all__ = ["PEER"]
 
@@ -163,6 +174,40 @@ def _training(workload: Workload, task: Training) -> Callable[[State, Values], A
     return call
 
 
+def _hessian(workload: Workload, task: Hessian) -> Callable[[Values, Values], Any]:
+    def call(weights: Values, feed: Values) -> list[Tensor]:
+        return [jax.hessian(_loss_by(workload, task.wrt, weights, feed))(weights[task.wrt])]
+
+    return call
+
+
+def _minimum(workload: Workload, task: Minimum) -> Callable[[Values, Values], Any]:
+    """Return Newton's method with equations solved by conjugate gradients, as accurately as graphc's."""
+
+    def call(weights: Values, feed: Values) -> list[Tensor]:
+        gradient = jax.grad(_loss_by(workload, task.wrt, weights, feed))
+
+        def goes_on(state: State) -> Tensor:
+            _, g, step = state
+            return (jnp.max(jnp.abs(g)) > task.tolerance) & (step < task.steps)
+
+        def body(state: State) -> State:
+            w, g, step = state
+            forcing = jnp.minimum(0.5, jnp.sqrt(jnp.linalg.norm(g)))
+            _, product = jax.linearize(gradient, w)
+            direction, _ = jax.scipy.sparse.linalg.cg(product, -g, tol=forcing, maxiter=w.size)
+            return w + direction, gradient(w + direction), step + 1
+
+        w = weights[task.wrt]
+        return [lax.while_loop(goes_on, body, (w, gradient(w), 0))[0]]
+
+    return call
+
+
+def _loss_by(workload: Workload, wrt: str, weights: Values, feed: Values) -> Callable[[Tensor], Tensor]:
+    return lambda w: workload.body(_Words(), {**weights, **feed, wrt: w})
+
+
 class _Runner:
     def __init__(self, workload: Workload, varies: bool) -> None:
         self.workload = workload
@@ -171,6 +216,10 @@ class _Runner:
             self.compiled = jax.jit(_training(workload, task), donate_argnums=0)
         elif isinstance(task, Gradient):
             self.compiled = jax.jit(_gradient(workload, task))
+        elif isinstance(task, Hessian):
+            self.compiled = jax.jit(_hessian(workload, task))
+        elif isinstance(task, Minimum):
+            self.compiled = jax.jit(_minimum(workload, task))
         else:
             self.compiled = jax.jit(_forward(workload))
         self.reset()

@@ -12,8 +12,8 @@ import pytensor.tensor as pt
 from pytensor.link.numba import cache
 
 from benchmarks.peers import Peer
-from benchmarks.vocabulary import Values, Vocabulary
-from benchmarks.workload import Adam, Array, Gradient, Momentum, Spec, Training, Workload
+from benchmarks.vocabulary import UnsupportedError, Values, Vocabulary
+from benchmarks.workload import Adam, Array, Gradient, Hessian, Minimum, Momentum, Spec, Training, Workload
 
 __all__ = ["PEER"]
 
@@ -125,6 +125,8 @@ def _input(name: str, spec: Spec, varies: bool) -> Tensor:
 def _results(workload: Workload, value: Tensor, values: Values) -> tuple[list[Tensor], Updates]:
     """Return what the function returns, and the variables that it changes."""
     task = workload.task
+    if isinstance(task, (Hessian, Minimum)):
+        raise UnsupportedError("second derivatives row by row only")
     if isinstance(task, Gradient):
         operands = [values[name] for name in task.wrt]
         gradients = pytensor.grad(None, operands, known_grads={value: values["cotangent"]})

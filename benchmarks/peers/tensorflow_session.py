@@ -10,8 +10,19 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.peers import Peer
-from benchmarks.vocabulary import Values, Vocabulary
-from benchmarks.workload import Adam, Array, Forward, Gradient, Role, Spec, Training, Workload
+from benchmarks.vocabulary import UnsupportedError, Values, Vocabulary
+from benchmarks.workload import (
+    Adam,
+    Array,
+    Forward,
+    Gradient,
+    Hessian,
+    Minimum,
+    Role,
+    Spec,
+    Training,
+    Workload,
+)
 
 __all__ = ["PEER"]
 
@@ -134,6 +145,8 @@ class _Runner:
         values, words = inputs | weights, _Words(workload.training)
         value = workload.body(words, values)
         task, found = workload.task, list(inputs.values())
+        if isinstance(task, (Hessian, Minimum)):
+            raise UnsupportedError("second derivatives row by row only")
         if isinstance(task, Gradient):
             gradients = tf.gradients(value, [values[name] for name in task.wrt], values["cotangent"])
             return ([value, *gradients] if task.value else gradients), found

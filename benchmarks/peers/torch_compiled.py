@@ -47,6 +47,10 @@ class _Runner(TorchRunner):
         compiled = torch.compile(body)
         return lambda feed: compiled(feed | self.weights)
 
+    def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = torch.compile(step)
+        return compiled
+
     def compilations(self) -> int:
         return _graphs() - self.before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,18 @@ from torch.nn import functional
 
 from benchmarks.peers import Peer
 from benchmarks.vocabulary import Values, Vocabulary
-from benchmarks.workload import Adam, Array, Forward, Gradient, Momentum, Role, Training, Workload
+from benchmarks.workload import (
+    Adam,
+    Array,
+    Forward,
+    Gradient,
+    Hessian,
+    Minimum,
+    Momentum,
+    Role,
+    Training,
+    Workload,
+)
 
 __all__ = ["PEER", "TorchRunner"]
 
@@ -95,14 +107,25 @@ class TorchRunner:
                 self.weights[name].requires_grad_()
         self.words = _Words(workload.training)
         self.body = self.prepared(functools.partial(workload.body, self.words))
-        self.call = {Forward: self._forward, Gradient: self._differentiate, Training: self._train}[
-            type(workload.task)
-        ]
+        tasks = {
+            Forward: self._forward,
+            Gradient: self._differentiate,
+            Training: self._train,
+            Hessian: self._differentiate_twice,
+            Minimum: self._search,
+        }
+        self.call = tasks[type(workload.task)]
+        self.newton = self.whole(self._newton)
+        self.second = self.whole(self._hessian)
         self.reset()
 
     def prepared(self, body: Callable[[Feed], Tensor]) -> Callable[[Feed], Tensor]:
         """Return what computes the body's value from the inputs."""
         return lambda feed: body(feed | self.weights)
+
+    def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a step that takes derivatives itself, which the body is part of."""
+        return step
 
     def _forward(self, feed: Feed) -> list[Tensor]:
         with torch.inference_mode():
@@ -128,6 +151,40 @@ class TorchRunner:
         loss.backward()
         self.optimizer.step()
         return [loss]
+
+    def _loss_by(self, wrt: str, feed: Feed) -> Callable[[Tensor], Tensor]:
+        return lambda w: self.workload.body(self.words, feed | self.weights | {wrt: w})
+
+    def _hessian(self, w: Tensor, feed: Feed) -> Tensor:
+        task = self.workload.task
+        assert isinstance(task, Hessian)
+        return torch.func.hessian(self._loss_by(task.wrt, feed))(w)
+
+    def _differentiate_twice(self, feed: Feed) -> list[Tensor]:
+        task = self.workload.task
+        assert isinstance(task, Hessian)
+        with torch.no_grad():
+            return [self.second(self.first[task.wrt], feed)]
+
+    def _newton(self, w: Tensor, feed: Feed) -> tuple[Tensor, Tensor]:
+        """Return the next point and the gradient at this one; so few equations are solved directly."""
+        task = self.workload.task
+        assert isinstance(task, Minimum)
+        loss = self._loss_by(task.wrt, feed)
+        gradient = torch.func.grad(loss)(w)
+        return w - torch.linalg.solve(torch.func.hessian(loss)(w), gradient), gradient
+
+    def _search(self, feed: Feed) -> list[Tensor]:
+        task = self.workload.task
+        assert isinstance(task, Minimum)
+        with torch.no_grad():
+            w = self.first[task.wrt]
+            for _ in range(task.steps):
+                following, gradient = self.newton(w, feed)
+                if gradient.abs().max() <= task.tolerance:
+                    break
+                w = following
+        return [w]
 
     def prepare(self, feed: Mapping[str, Array]) -> Feed:
         """Return the inputs as tensors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.workload import Workload
 from benchmarks.workloads import (
     convolutions,
+    curvature,
     elementwise,
     networks,
     products,
@@ -25,6 +26,7 @@ FAMILIES: dict[str, dict[str, Workload]] = {
     "resnet": resnet.WORKLOADS,
     "products": products.WORKLOADS,
     "convolutions": convolutions.WORKLOADS,
+    "curvature": curvature.WORKLOADS,
 }
 WORKLOADS = {name: workload for family in FAMILIES.values() for name, workload in family.items()}
 
