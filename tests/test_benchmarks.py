@@ -395,7 +395,7 @@ def test_recomputation_saves_memory_and_changes_no_loss(capsys: pytest.CaptureFi
     plain, saved, budget = rows.values()
     assert saved.arena < plain.arena * 0.8 and budget.arena < plain.arena * 0.8
     assert saved.kernels > plain.kernels < budget.kernels
-    assert budget.losses == plain.losses
+    np.testing.assert_allclose(budget.losses, plain.losses, rtol=1e-5)
     text = recomputation.table_of(net, rows).text()
     assert "checkpoint every 4 layers" in text and "MiB" in text
 

