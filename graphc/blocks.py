@@ -34,6 +34,8 @@ __all__ = ["Block", "Piece", "build"]
 
 # Characters of a kernel's name that are spent on the ops that run in it.
 NAME_LENGTH = 40
+# From so many iterations on, preparing what they share costs nothing worth counting.
+MANY = 4
 
 Bindings = Mapping[object, Storage | Part]
 
@@ -86,15 +88,17 @@ class Block:
 
 def build(graph: Graph, frontend: Frontend) -> Block:
     """Lower a program's graph."""
-    return _build(graph, frontend, nested=False)
+    return _build(graph, frontend)
 
 
-def _build(graph: Graph, frontend: Frontend, *, nested: bool) -> Block:
+def _build(graph: Graph, frontend: Frontend, around: Node | None = None) -> Block:
+    """Lower a graph; `around` is the loop or branch that it is nested in."""
     ready = materialize(graph)
     steps = lower_graph(ready)
     # A failed check ends the whole call: what loops carry need not outlive it.
-    checked = frozenset[Node]() if nested else frozenset(s.node for s in steps if may_fail(s))
+    checked = frozenset[Node]() if around else frozenset(s.node for s in steps if may_fail(s))
     assignment = assign(ready, steps, checked)
+    assignment.fixed = _fixed(around)
     pieces: list[Piece] = []
     for position, step in enumerate(assignment.order):
         pieces += _pieces(step, position, assignment, frontend)
@@ -112,7 +116,7 @@ def _pieces(step: Step, position: int, assignment: Assignment, frontend: Fronten
         kernel = Kernel(name, step.members, tuple(step.writes), text, _source(name, text, frontend))
         yield Piece(kernel, step, _bindings(step, origins), writes, position)
         return
-    blocks = tuple(_build(g, frontend, nested=True) for g in _nested_graphs(step.node))
+    blocks = tuple(_build(g, frontend, step.node) for g in _nested_graphs(step.node))
     if step.node.op.name == "loop":
         inside = recurrences.found(step, blocks)
         if inside is not None:
@@ -125,6 +129,15 @@ def _pieces(step: Step, position: int, assignment: Assignment, frontend: Fronten
             return
         yield from _before_loop(step, position, assignment, frontend)
     yield Piece(None, step, {}, writes, position, blocks)
+
+
+def _fixed(node: Node | None) -> frozenset[Node]:
+    """Return the placeholders of a loop that stand for the same value in many iterations."""
+    if node is None or node.op.name != "loop":
+        return frozenset()
+    loop = LoopParts.of(node)
+    few = isinstance(loop.length, int) and loop.length < MANY
+    return frozenset() if few else frozenset(loop.formals)
 
 
 def _nested_graphs(node: Node) -> Sequence[Graph]:
@@ -204,7 +217,7 @@ def generate(step: Step, assignment: Assignment) -> tuple[KernelText | None, Ori
         return regions.generate(body, aliases), origins
     if isinstance(body, ContractionRegion):
         body, origins = move_origins(body, {*aliases, *aliases.values()})
-        lasting = {n for n, storage in step.reads.items() if assignment.lasting(storage)}
+        lasting = {n for n, storage in step.reads.items() if assignment.outlasts(storage)}
         lasting |= {n for n, origin in origins.items() if origin.operand in lasting}
         return contraction.generate(body, aliases, features.vector_bytes(), lasting), origins
     if isinstance(body, Loop):

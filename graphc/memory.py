@@ -44,6 +44,8 @@ class Assignment:
         First and last step of every temporary.
     parts : dict of Storage to Part
         Values that lie within another one: see `graphc.concatenation`.
+    fixed : frozenset of Node
+        Placeholders of a loop's body that stand for the same value in all of its many iterations.
     """
 
     order: list[Step]
@@ -52,6 +54,7 @@ class Assignment:
     committed: list[tuple[Node, Storage]] = field(default_factory=list)
     lifetimes: dict[Storage, tuple[int, int]] = field(default_factory=dict)
     parts: dict[Storage, Part] = field(default_factory=dict)
+    fixed: frozenset[Node] = frozenset()
 
     def aliases(self, step: Step) -> dict[object, object]:
         """Return, for handles of a step that lie in one memory, the handle that names it.
@@ -87,6 +90,10 @@ class Assignment:
         if not isinstance(node.op.lowering, Leaf) or node.op is PLACEHOLDER:
             return False
         return node not in self.in_place and all(node is not variable for variable, _ in self.committed)
+
+    def outlasts(self, storage: Storage) -> bool:
+        """Tell whether a storage keeps its value from one run of the steps to the next."""
+        return self.resolve(storage).node in self.fixed or self.lasting(storage)
 
     def room(self, storage: Storage) -> Storage:
         """Return the value whose room in memory holds `storage`: the whole of which it is a part."""

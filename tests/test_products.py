@@ -369,3 +369,16 @@ def test_packing_once_must_be_worth_its_memory() -> None:
 
 def replace_rhs(found: Problem) -> Problem:
     return replace(found, rhs=replace(found.rhs, lasting=True))
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 256), (128, 128, 128), (33, 20, 70)])
+@pytest.mark.parametrize("transposed", [(False, True), (True, True), (True, False), (False, False)])
+def test_plain_products_are_computed_by_tiles(
+    shape: tuple[int, int, int], transposed: tuple[bool, bool]
+) -> None:
+    m, n, k = shape
+    a = gx.placeholder("a", (k, m) if transposed[0] else (m, k))
+    b = gx.placeholder("b", (n, k) if transposed[1] else (k, n))
+    product = gx.matmul(a, b, transpose_a=transposed[0], transpose_b=transposed[1])
+    (kernel,) = gx.compile([a, b], product).kernels
+    assert kernel.choice is not None and kernel.choice.best.form in ("tile", "dot")

@@ -35,6 +35,9 @@ _FAR, _BANDWIDTH = 1 << 18, 32
 _WRITING = 24
 # Bytes that a jump to the next run costs in time.
 _JUMP = 256
+# Cycles that a dot tile waits for each vector that it loads, if it reads at most so many bytes: the next tile
+# finds what it shares with this one in the L1 cache, or does not.
+_DOT_LINES = ((1 << 14, 0.1), (3 << 13, 0.4), (3 << 14, 0.6), (1 << 62, 1.2))
 # Part of the arithmetic that memory-bound schedules do not hide behind their loads.
 _VISIBLE = 0.25
 # Vectors in a row of a tile: with few rows, long runs of memory count.
@@ -353,6 +356,11 @@ def dot_tiles(problem: Problem) -> Iterator[Candidate]:
             yield Candidate("dot", False, rows, cols, problem.lanes, packing, False, round(cycles))
 
 
+def _dot_line(read: int) -> float:
+    """Return cycles for each vector that a dot tile loads, when a tile reads so many bytes in all."""
+    return next(cost for most, cost in _DOT_LINES if read <= most)
+
+
 def _dot_cycles(problem: Problem, rows: int, cols: int, packing: str) -> float:
     k, size = problem.inner or TYPICAL_INNER, problem.itemsize
     chunks = -(-k // DOT_CHUNK)
@@ -362,6 +370,7 @@ def _dot_cycles(problem: Problem, rows: int, cols: int, packing: str) -> float:
     ):
         # Small tiles are unrolled along the inner axes, so that latency never shows.
         step = max(height * width, height + width) / 2 + 0.3
+        step += _dot_line((rows + cols) * k * size) * (height + width)
         total += down * across * (-(-k // problem.lanes) * step + chunks * (25 + 4 * height * width))
     m, n = problem.rows or TYPICAL, problem.cols or TYPICAL
     if (m + n) * k * size > _FAR:

@@ -67,7 +67,8 @@ def generate(
     choice = _schemes(region, plan, blocks, walked, tapped, width, packed=packed)
     if walked is not None and choice.best.form == "walk":
         return finish(emitter, direct.Direct(emitter, region, walked, width).write(work), choice)
-    if tapped is not None and choice.best.form == "taps":
+    product = Product(emitter, region, aliases, width, lasting) if walked is None and plan is None else None
+    if tapped is not None and choice.best.form == "taps" and not _beats(product, choice.best):
         return finish(emitter, Taps(emitter, region, tapped, width).write(work), choice)
     if plan is not None and blocks is not None:
         kind = (
@@ -76,8 +77,14 @@ def generate(
             else Gathered(emitter, region, plan, blocks)
         )
         return finish(emitter, kind.write(work), choice)
-    product = Product(emitter, region, aliases, width, lasting)
+    if product is None:
+        product = Product(emitter, region, aliases, width, lasting)
     return finish(emitter, product.write(), product.choice)
+
+
+def _beats(product: Product | None, other: Scheme) -> bool:
+    """Tell whether a plain product is expected to take less time."""
+    return product is not None and product.choice.best.cycles < other.cycles
 
 
 def _schemes(
