@@ -8,7 +8,7 @@ around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from graphc import recurrences
@@ -89,12 +89,13 @@ def build(graph: Graph, frontend: Frontend) -> Block:
     return _build(graph, frontend, nested=False)
 
 
-def _build(graph: Graph, frontend: Frontend, *, nested: bool) -> Block:
+def _build(graph: Graph, frontend: Frontend, *, nested: bool, captured: int = 0) -> Block:
     ready = materialize(graph)
     steps = lower_graph(ready)
     # A failed check ends the whole call: what loops carry need not outlive it.
     checked = frozenset[Node]() if nested else frozenset(s.node for s in steps if may_fail(s))
     assignment = assign(ready, steps, checked)
+    assignment.steady = frozenset(ready.inputs[:captured])
     pieces: list[Piece] = []
     for position, step in enumerate(assignment.order):
         pieces += _pieces(step, position, assignment, frontend)
@@ -112,7 +113,7 @@ def _pieces(step: Step, position: int, assignment: Assignment, frontend: Fronten
         kernel = Kernel(name, step.members, tuple(step.writes), text, _source(name, text, frontend))
         yield Piece(kernel, step, _bindings(step, origins), writes, position)
         return
-    blocks = tuple(_build(g, frontend, nested=True) for g in _nested_graphs(step.node))
+    blocks = tuple(_nested(step.node, frontend))
     if step.node.op.name == "loop":
         inside = recurrences.found(step, blocks)
         if inside is not None:
@@ -127,14 +128,16 @@ def _pieces(step: Step, position: int, assignment: Assignment, frontend: Fronten
     yield Piece(None, step, {}, writes, position, blocks)
 
 
-def _nested_graphs(node: Node) -> Sequence[Graph]:
-    """Return the graphs of a loop or branch in a form in which carried values are variables."""
+def _nested(node: Node, frontend: Frontend) -> Iterator[Block]:
+    """Lower the graphs of a loop or branch, in a form in which carried values are variables."""
     if node.op.name != "loop":
-        return node.subgraphs
-    loop = LoopParts.of(node)
+        yield from (_build(branch, frontend, nested=True) for branch in node.subgraphs)
+        return
+    loop, captured = LoopParts.of(node), len(LoopParts.of(node).captures)
     updates = tuple(zip(loop.carries, loop.following, strict=True))
-    body = Graph(loop.body.inputs, loop.ys, updates)
-    return (body,) if loop.condition is None else (body, loop.condition)
+    yield _build(Graph(loop.body.inputs, loop.ys, updates), frontend, nested=True, captured=captured)
+    if loop.condition is not None:
+        yield _build(loop.condition, frontend, nested=True, captured=captured)
 
 
 def _before_loop(step: Step, position: int, assignment: Assignment, frontend: Frontend) -> Iterator[Piece]:

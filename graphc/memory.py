@@ -44,6 +44,8 @@ class Assignment:
         First and last step of every temporary.
     parts : dict of Storage to Part
         Values that lie within another one: see `graphc.concatenation`.
+    steady : frozenset of Node
+        Inputs of a loop's body that are the same in every iteration.
     """
 
     order: list[Step]
@@ -52,6 +54,7 @@ class Assignment:
     committed: list[tuple[Node, Storage]] = field(default_factory=list)
     lifetimes: dict[Storage, tuple[int, int]] = field(default_factory=dict)
     parts: dict[Storage, Part] = field(default_factory=dict)
+    steady: frozenset[Node] = frozenset()
 
     def aliases(self, step: Step) -> dict[object, object]:
         """Return, for handles of a step that lie in one memory, the handle that names it.
@@ -79,11 +82,14 @@ class Assignment:
         return storage
 
     def lasting(self, storage: Storage) -> bool:
-        """Tell whether a storage keeps its value from call to call: no call brings it, no step writes it.
+        """Tell whether a storage keeps its value from run to run: no run brings it, no step writes it.
 
-        It is a constant, or a variable that the program does not update.
+        It is a constant, or a variable that the program does not update; for the iterations of a loop,
+        also what its body captures.
         """
         node = self.resolve(storage).node
+        if node in self.steady:
+            return True
         if not isinstance(node.op.lowering, Leaf) or node.op is PLACEHOLDER:
             return False
         return node not in self.in_place and all(node is not variable for variable, _ in self.committed)
