@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ class _Sized:
         shape = np.broadcast_shapes(self.shape, other.shape)
         return _Sized(shape, self.tracked or other.tracked)
 
-    __add__ = __sub__ = __mul__ = __truediv__ = _with
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _with
 
     def __neg__(self) -> _Sized:
         return self
@@ -93,6 +94,21 @@ class _Counter(Vocabulary):
         self.matmul(x, kernel)
         state = _Sized((batch, steps, hidden), x.tracked or kernel.tracked or recurrent.tracked)
         self.matmul(state, recurrent)
+        return state
+
+    def gru(
+        self, x: _Sized, kernel: _Sized, recurrent: _Sized, bias: _Sized, recurrent_bias: _Sized
+    ) -> _Sized:
+        return self.lstm(x, kernel, recurrent, bias)
+
+    def iterate(
+        self, step: Callable[[_Sized], _Sized], state: _Sized, count: int, every: int | None = None
+    ) -> _Sized:
+        # Whether a state depends on what is differentiated is known after one iteration.
+        before, state = self.flops, step(state)
+        self.flops = before
+        state = step(state)
+        self.flops = before + count * (self.flops - before)
         return state
 
     def attention(self, q: _Sized, k: _Sized, v: _Sized) -> _Sized:

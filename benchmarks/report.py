@@ -9,7 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compile_scaling, machine, memory, peers, sections, startup, steps, varying
+from benchmarks import (
+    compile_scaling,
+    loop_lengths,
+    machine,
+    memory,
+    peers,
+    sections,
+    startup,
+    steps,
+    varying,
+)
 from benchmarks.agreement import DisagreementError
 from benchmarks.children import FailedError
 from benchmarks.counting import cost_of
@@ -22,6 +32,8 @@ __all__ = ["SECTIONS", "Options", "Report"]
 
 # Networks of which starts and memory are measured; the others would show the same.
 STARTED = ("mlp", "lenet", "resnet_training")
+# Of memory, also what gradients of loops keep.
+HELD = (*STARTED, "ode", "ode_states", "ode_every_32")
 COPIED = 256 << 20
 
 
@@ -153,7 +165,7 @@ class Report:
     def run_startup(self) -> None:
         """Measure cold and warm starts."""
         self.figures["startup"] = {}
-        for name in self._started():
+        for name in self._chosen(STARTED):
             try:
                 starts, absent = startup.measure(
                     self.options.pythons, name, max(1, self.options.repeat // 10)
@@ -175,7 +187,7 @@ class Report:
             print("memory: this operating system does not tell what a process held at most\n")
             return
         self.figures["memory"] = {}
-        for name in self._started():
+        for name in self._chosen(HELD):
             found: dict[str, memory.Footprint] = {}
             for peer, python in self.options.pythons.items():
                 try:
@@ -185,8 +197,23 @@ class Report:
             self.show(memory.table_of(WORKLOADS[name].title, found))
             self.figures["memory"][name] = {peer: asdict(f) for peer, f in found.items()}
 
-    def _started(self) -> list[str]:
-        return [name for name in STARTED if name in self.options.workloads]
+    def _chosen(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in self.options.workloads]
+
+    def run_lengths(self) -> None:
+        """Check that loops of all lengths compile alike."""
+        rounds = max(1, self.options.repeat // 10)
+        try:
+            found, absent = loop_lengths.measure(self.options.pythons, loop_lengths.LENGTHS, rounds)
+        except DisagreementError as error:
+            self.failed = True
+            print(f"lengths: not reported, results differ: {error}\n")
+            return
+        self.complain("lengths", absent)
+        self.show(loop_lengths.table_of(found))
+        base = found.get(sections.BASE)
+        self.failed |= base is None or base.factor > loop_lengths.ALLOWED
+        self.figures["lengths"] = {peer: grown.seconds for peer, grown in found.items()}
 
     def run_scaling(self) -> None:
         """Check that compiling scales."""
@@ -208,5 +235,6 @@ SECTIONS: dict[str, Callable[[Report], None]] = {
     "varying": Report.run_varying,
     "startup": Report.run_startup,
     "memory": Report.run_memory,
+    "lengths": Report.run_lengths,
     "scaling": Report.run_scaling,
 }

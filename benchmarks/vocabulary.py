@@ -8,7 +8,7 @@ are written with Python's operators on the peer's own tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["Tensor", "UnsupportedError", "Values", "Vocabulary"]
@@ -91,6 +91,27 @@ class Vocabulary:
         gate; returns every hidden state, as (batch, time, hidden).
         """
         raise self._missing("LSTM")
+
+    def gru(
+        self, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, recurrent_bias: Tensor
+    ) -> Tensor:
+        """Run a gated recurrent unit over (batch, time, features), from a state of zeros.
+
+        The weights' columns are the reset gate, the update gate and the candidate.  What is reset is
+        the candidate's share of ``h @ recurrent + recurrent_bias``; the new state is
+        ``update * h + (1 - update) * candidate``.  Returns every state, as (batch, time, hidden).
+        """
+        raise self._missing("GRU")
+
+    def iterate(
+        self, step: Callable[[Tensor], Tensor], state: Tensor, count: int, every: int | None = None
+    ) -> Tensor:
+        """Apply a function to a state again and again; return the last one.
+
+        A gradient keeps what it needs of all iterations.  With `every`, it keeps the states before
+        every so many iterations, and computes the rest of these again when it comes to them.
+        """
+        raise self._missing("loop")
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return ``softmax(q @ k.T / sqrt(width)) @ v`` of (batch, tokens, width)."""

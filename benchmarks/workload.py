@@ -101,7 +101,7 @@ class Spec:
     def array(self, name: str) -> Array:
         """Return its values, which depend on nothing but its name and itself."""
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        return np.ascontiguousarray(self.draw(rng, self.shape), self.dtype)
+        return np.asarray(self.draw(rng, self.shape), self.dtype, order="C")
 
 
 def dense(name: str, inputs: int, outputs: int) -> dict[str, Spec]:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from benchmarks import __main__ as command
 from benchmarks import (
     compile_scaling,
     counting,
+    loop_lengths,
     memory,
     peers,
     recomputation,
@@ -32,13 +34,14 @@ from benchmarks.host import Host
 from benchmarks.peers import graphc_compiled
 from benchmarks.tables import Table
 from benchmarks.vocabulary import UnsupportedError, Vocabulary
-from benchmarks.workload import Momentum, Training, Workload
+from benchmarks.workload import Forward, Momentum, Training, Workload
 from benchmarks.workloads import (
     FAMILIES,
     WORKLOADS,
     convolutions,
     curvature,
     elementwise,
+    loops,
     networks,
     products,
     resnet,
@@ -53,9 +56,15 @@ SMALL = {
     **rows.workloads(6, 5),
     "mlp": networks.perceptron("MLP", (7, 6, 5, 4), 3),
     "lenet": WORKLOADS["lenet"].resized(2),
-    "lstm": sequence.language_model(2, 3, 7, 4, 5),
+    "lstm": sequence.language_model(sequence.LSTM, 2, 3, 7, 4, 5),
+    "gru": sequence.language_model(sequence.GRU, 2, 3, 7, 4, 5),
     "attention": sequence.attention_block(2, 3, 4),
     "vae": vae.autoencoder(3, 6, 5, 2),
+    "logistic": loops.recurrence("map", loops.logistic, "xr", (), 7),
+    "logistic_array": loops.recurrence("map", loops.logistic, "xr", (1,), 7),
+    "squashed": loops.recurrence("map", loops.squashed, "xab", (), 7),
+    **loops.equation(3, 4, 7, {"ode": None, "ode_states": 1, "ode_every_3": 3}),
+    "repeated_layer": loops.repeated_layer(4, 7),
     "resnet_1": resnet.inference(1, 32, ((4, 1), (6, 2)), 3),
     "resnet_training": resnet.training(3, 8, ((4, 1), (6, 2)), 3),
     "product": products.product(5),
@@ -63,6 +72,7 @@ SMALL = {
     "newton": curvature.newton(20, 3),
     **convolutions.workloads("conv", convolutions.Shape(3, 7, 4, 3, 2), 2),
 }
+RECURRENCES = ("logistic", "logistic_array", "squashed", "squashed_array")
 
 
 class Local:
@@ -176,9 +186,15 @@ def test_a_gradient_alone_does_not_cost_the_value() -> None:
 def test_every_workload_has_a_cost(name: str) -> None:
     cost = counting.cost_of(WORKLOADS[name])
     assert cost.nbytes > 0
-    assert (cost.flops > 0) == (
-        name not in {*FAMILIES["elementwise"], *FAMILIES["rows"], *curvature.WORKLOADS}
-    )
+    uncounted = {*FAMILIES["elementwise"], *FAMILIES["rows"], *curvature.WORKLOADS, *RECURRENCES}
+    assert (cost.flops > 0) == (name not in uncounted)
+
+
+def test_flops_of_a_loop_are_those_of_its_iterations() -> None:
+    forward = 7 * 4 * (2 * 3 * 4 * 4)
+    assert counting.cost_of(dataclasses.replace(SMALL["ode"], task=Forward())).flops == forward
+    # Two more products of the same size, as every state but the first depends on the matrix.
+    assert counting.cost_of(SMALL["ode"]).flops == 3 * forward
 
 
 def test_published_numbers_of_multiplications() -> None:
@@ -313,10 +329,62 @@ def test_a_start_is_cold_then_warm(small: None) -> None:
     assert list(absent) == ["onnxruntime"]
 
 
+def test_memory_is_measured_of_workloads_that_exist() -> None:
+    assert {*report.STARTED, *report.HELD} <= set(WORKLOADS)
+
+
 @pytest.mark.skipif(not memory.available(), reason="needs /proc")
 def test_memory_of_a_step() -> None:
     found = memory.measure(sys.executable, "graphc", "tiny")
     assert 0 < found.own < found.peak
+
+
+# --------------------------------------------------------------------- lengths
+def _answering(seconds: dict[int, float], **wrong: float) -> Callable[[str, str, int], dict[str, object]]:
+    def ask(python: str, name: str, length: int) -> dict[str, object]:
+        if name == "pytensor":
+            raise UnsupportedError("does not start")
+        workload = loops.repeated_layer(loop_lengths.WIDTH, length)
+        values = [a + wrong.get(name, 0.0) for a in graphc_compiled.reference(workload)]
+        return {"seconds": seconds[length], "values": [a.tolist() for a in values]}
+
+    return ask
+
+
+def test_lengths_are_compared_with_the_shortest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_lengths, "_ask", _answering({2: 0.5, 6: 0.75}))
+    asked = dict.fromkeys(("graphc", "torch", "jax", "pytensor"), sys.executable)
+    found, absent = loop_lengths.measure(asked, (2, 6), 2)
+    assert found["graphc"].seconds == {2: [0.5, 0.5], 6: [0.75, 0.75]} and found["graphc"].factor == 1.5
+    assert list(found) == ["graphc", "jax"] and absent == {"pytensor": "does not start"}
+    assert loop_lengths.table_of(found).rows[1] == ("jax.jit", "500 ms", "750 ms", "1.50")
+
+
+@pytest.mark.parametrize(("wrong", "other"), [("graphc", "the interpreter"), ("jax", "graphc")])
+def test_lengths_of_loops_that_differ_are_not_reported(
+    monkeypatch: pytest.MonkeyPatch, wrong: str, other: str
+) -> None:
+    monkeypatch.setattr(loop_lengths, "_ask", _answering({2: 0.5, 6: 0.75}, **{wrong: 0.1}))
+    asked = dict.fromkeys(("graphc", "jax"), sys.executable)
+    with pytest.raises(DisagreementError, match=wrong):
+        loop_lengths.measure(asked, (2, 6) if wrong == "graphc" else (6, 2), 1)
+
+
+def test_a_loop_is_compiled_in_a_process_of_its_own() -> None:
+    found, absent = loop_lengths.measure({"graphc": sys.executable}, (2, 3), 1)
+    assert not absent and all(samples[0] > 0 for samples in found["graphc"].seconds.values())
+
+
+@pytest.mark.parametrize(("longest", "code"), [(0.75, 0), (1.25, 1)])
+def test_a_loop_whose_length_matters_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, longest: float, code: int
+) -> None:
+    grown = loop_lengths.Grown({10: [0.5], 1000: [longest]})
+    monkeypatch.setattr(loop_lengths, "measure", lambda *arguments: ({"graphc": grown}, {}))
+    monkeypatch.setattr(peers, "installed", lambda name, python: name == "graphc")
+    written = tmp_path / "figures.json"
+    assert command.main(["--sections", "lengths", "--json", str(written)]) == code
+    assert json.loads(written.read_text())["lengths"] == {"graphc": {"10": [0.5], "1000": [longest]}}
 
 
 # ----------------------------------------------------------------- command line

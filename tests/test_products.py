@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import graphc as gx
 from graphc.codegen import choice
 from graphc.codegen.choice import Candidate, Choice, Operand, Problem
+from graphc.runtime.layout import Layout
 
 Array = np.ndarray[Any, Any]
 Build = Callable[[gx.Tensor, gx.Tensor], gx.Tensor]
@@ -358,6 +360,54 @@ def test_a_part_that_begins_elsewhere_is_packed_for_itself() -> None:
     assert _packings(program) == ["once"]
     for n in (3, 5, 9, 3):
         compare(program, [x, y], outputs, {"n": n}, "float32")
+
+
+def test_what_a_loop_captures_is_packed_before_it() -> None:
+    h, w = gx.placeholder("h", (32, 64)), gx.placeholder("w", (64, 64))
+
+    def body(carry: gx.Tensor, _: object) -> tuple[gx.Tensor, None]:
+        # For the inner loop, what the outer one computes is the same in all iterations.
+        mixed = gx.tanh(carry.mean()) * w
+        inner = gx.fori_loop(0, 3, lambda _, c: 0.1 * gx.tanh(c @ mixed), carry)
+        return 0.1 * gx.tanh(inner @ w), None
+
+    last, _ = gx.scan(body, h, length=4)
+    outputs = [gx.grad(last.sum(), h)]
+    program = gx.compile([h, w], outputs)
+    # Gradients multiply with the transposed matrices.
+    assert _packings(program).count("once") == 2
+    assert _preparing(program._layout) == {1: 1, 0: 1}
+    compare(program, [h, w], outputs, {}, "float32")
+
+
+def _preparing(layout: Layout, depth: int = 0) -> Counter[int]:
+    """Count the launches that prepare something for others, by how many loops they stand in."""
+    found = Counter(depth for launch in layout.launches if launch.sources is not None)
+    for launch in layout.launches:
+        for inner in launch.nested:
+            found += _preparing(inner, depth + 1)
+    return found
+
+
+def test_slices_and_what_is_carried_are_not_packed_before_a_loop() -> None:
+    h, w = gx.placeholder("h", (32, 64)), gx.placeholder("w", (5, 64, 64))
+
+    def body(carry: tuple[gx.Tensor, gx.Tensor], x: gx.Tensor) -> tuple[tuple[gx.Tensor, gx.Tensor], None]:
+        h, v = carry
+        return (0.01 * (h @ v.T @ x.T), v * 0.5), None
+
+    outputs = list(gx.scan(body, (h, w[0]), w)[0])
+    program = gx.compile([h, w], outputs)
+    assert _packings(program) == ["transpose"] * 2
+    compare(program, [h, w], outputs, {}, "float32")
+
+
+def test_plain_products_are_not_summed_per_tap() -> None:
+    """Rows of the right operand that lie along the sums are no windows, however few they are."""
+    x, y, b = (gx.placeholder(n, (*shape, 64)) for n, shape in {"x": (32,), "y": (48,), "b": (3, 20)}.items())
+    outputs = [x @ y.T, gx.einsum("nik,njk->nij", b, b), gx.einsum("ik,njk->nij", x, b)]
+    program = check([x, y, b], outputs, {}, "float32")
+    assert not any("taps" in str(line) for k in program.kernels if k.choice for line in k.choice.lines())
 
 
 def test_packing_once_must_be_worth_its_memory() -> None:

@@ -44,6 +44,8 @@ PEERS = {
     "pytensor": Entry("PyTensor, Numba", "pytensor_numba", ("pytensor",)),
     "tensorflow": Entry("TensorFlow, Session", "tensorflow_session", ("tensorflow-cpu",)),
     "onnxruntime": Entry("ONNX Runtime", "onnxruntime_session", ("onnxruntime", "onnx")),
+    "numpy": Entry("NumPy, by hand", "numpy_loop", ("numpy",)),
+    "numba": Entry("Numba, by hand", "numba_loop", ("numba",)),
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import graphc as gx
 from benchmarks.peers import Peer
@@ -50,6 +50,25 @@ class _Words(Vocabulary):
             return (h, c), h
 
         return gx.swapaxes(gx.scan(cell, (state, state), gx.swapaxes(x, 0, 1))[1], 0, 1)
+
+    def gru(
+        self, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, recurrent_bias: Tensor
+    ) -> Tensor:
+        def cell(h: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
+            r, u, n = gx.split(now @ kernel + bias, 3, axis=-1)
+            hr, hu, hn = gx.split(h @ recurrent + recurrent_bias, 3, axis=-1)
+            u = gx.sigmoid(u + hu)
+            h = u * h + (1 - u) * gx.tanh(n + gx.sigmoid(r + hr) * hn)
+            return h, h
+
+        state = gx.zeros((x.shape[0], recurrent.shape[0]))
+        return gx.swapaxes(gx.scan(cell, state, gx.swapaxes(x, 0, 1))[1], 0, 1)
+
+    def iterate(
+        self, step: Callable[[Tensor], Tensor], state: Tensor, count: int, every: int | None = None
+    ) -> Tensor:
+        kept: Literal["all", "none"] | int = "all" if every is None else "none" if every == 1 else every
+        return gx.scan(lambda h, _: (step(h), None), state, length=count, residuals=kept)[0]
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scores = q @ gx.matrix_transpose(k) * q.shape[-1] ** -0.5

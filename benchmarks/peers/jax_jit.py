@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -69,6 +70,37 @@ class _Words(Vocabulary):
             return (h, c), h
 
         return jnp.swapaxes(lax.scan(cell, (state, state), inputs)[1], 0, 1)
+
+    def gru(
+        self, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, recurrent_bias: Tensor
+    ) -> Tensor:
+        inputs = jnp.swapaxes(x @ kernel + bias, 0, 1)
+
+        def cell(h: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
+            r, u, n = jnp.split(now, 3, axis=-1)
+            hr, hu, hn = jnp.split(h @ recurrent + recurrent_bias, 3, axis=-1)
+            u = jax.nn.sigmoid(u + hu)
+            h = u * h + (1 - u) * jnp.tanh(n + jax.nn.sigmoid(r + hr) * hn)
+            return h, h
+
+        state = jnp.zeros((x.shape[0], recurrent.shape[0]))
+        return jnp.swapaxes(lax.scan(cell, state, inputs)[1], 0, 1)
+
+    def iterate(
+        self, step: Callable[[Tensor], Tensor], state: Tensor, count: int, every: int | None = None
+    ) -> Tensor:
+        def run(steps: int, h: Tensor) -> Tensor:
+            if steps == 1:
+                return step(h)
+            return lax.scan(lambda h, _: (step(h), None), h, length=steps)[0]
+
+        if every is None:
+            return run(count, state)
+        # A loop's body needs no protection from being merged with what comes after the loop.
+        chunk = jax.checkpoint(functools.partial(run, every), prevent_cse=False)
+        chunks, rest = divmod(count, every)
+        state = lax.scan(lambda h, _: (chunk(h), None), state, length=chunks)[0]
+        return jax.checkpoint(functools.partial(run, rest))(state) if rest else state
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scores = q @ jnp.swapaxes(k, 1, 2) * q.shape[-1] ** -0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,11 @@ class _Words(Vocabulary):
     ) -> _Value:
         operands = (x, weight) if bias is None else (x, weight, bias)
         return self.model.node("Conv", *operands, strides=[stride] * 2, pads=[padding] * 4)
+
+    def iterate(
+        self, step: Callable[[_Value], _Value], state: _Value, count: int, every: int | None = None
+    ) -> _Value:
+        raise UnsupportedError("loops are not written for it")
 
     def softmax(self, x: _Value) -> _Value:
         return self.model.node("Softmax", x, axis=-1)

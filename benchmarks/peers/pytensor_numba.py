@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,30 @@ class _Words(Vocabulary):
 
         (states, _) = pytensor.scan(cell, [inputs], [state, state], [recurrent], return_updates=False)
         return states.transpose(1, 0, 2)
+
+    def gru(
+        self, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, recurrent_bias: Tensor
+    ) -> Tensor:
+        inputs = (pt.dot(x, kernel) + bias).transpose(1, 0, 2)
+        hidden = recurrent.shape[0]
+        state = pt.zeros((x.shape[0], hidden), dtype="float32")
+
+        def cell(now: Tensor, h: Tensor, recurrent: Tensor, recurrent_bias: Tensor) -> Tensor:
+            gates = pt.dot(h, recurrent) + recurrent_bias
+            r, u, n = (now[:, k * hidden : (k + 1) * hidden] for k in range(3))
+            hr, hu, hn = (gates[:, k * hidden : (k + 1) * hidden] for k in range(3))
+            u = pt.sigmoid(u + hu)
+            return u * h + (_FLOAT(1) - u) * pt.tanh(n + pt.sigmoid(r + hr) * hn)
+
+        weights = [recurrent, recurrent_bias]
+        return pytensor.scan(cell, [inputs], [state], weights, return_updates=False).transpose(1, 0, 2)
+
+    def iterate(
+        self, step: Callable[[Tensor], Tensor], state: Tensor, count: int, every: int | None = None
+    ) -> Tensor:
+        if every is not None:
+            raise UnsupportedError("keeps everything for the gradients of its loops")
+        return pytensor.scan(step, outputs_info=[state], n_steps=count, return_updates=False)[-1]
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scores = pt.matmul(q, k.transpose(0, 2, 1)) * _FLOAT(k.type.shape[-1] ** -0.5)
@@ -119,7 +143,7 @@ def _updates(task: Training, gradients: Mapping[Tensor, Tensor]) -> Updates:
 
 # ------------------------------------------------------------------------ steps
 def _input(name: str, spec: Spec, varies: bool) -> Tensor:
-    return pt.tensor(name, dtype=spec.dtype, shape=(None if varies else spec.shape[0], *spec.shape[1:]))
+    return pt.tensor(name, dtype=spec.dtype, shape=(None, *spec.shape[1:]) if varies else spec.shape)
 
 
 def _results(workload: Workload, value: Tensor, values: Values) -> tuple[list[Tensor], Updates]:
@@ -143,13 +167,14 @@ class _Runner:
         first = workload.first_weights()
         weights = {name: pytensor.shared(a, name, shape=a.shape) for name, a in first.items()}
         values = inputs | weights
-        value = workload.body(_Words(workload.training), values)
-        results, updates = _results(workload, value, values)
+        settings = {"mode": "NUMBA", "on_unused_input": "ignore"}
+        # Python's numbers take this type, too.
+        with pytensor.config.change_flags(floatX="float32"):
+            value = workload.body(_Words(workload.training), values)
+            results, updates = _results(workload, value, values)
+            self.call = pytensor.function(list(inputs.values()), results, updates=updates, **settings)
         held = dict.fromkeys((*weights.values(), *updates))
         self.first = [(variable, variable.get_value()) for variable in held]
-        settings = {"mode": "NUMBA", "on_unused_input": "ignore"}
-        with pytensor.config.change_flags(floatX="float32"):
-            self.call = pytensor.function(list(inputs.values()), results, updates=updates, **settings)
         # The inputs are of the right types already.
         self.call.trust_input = True
 

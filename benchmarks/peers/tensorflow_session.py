@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,16 @@ class _Words(Vocabulary):
             forget_bias=0.0,
         )
         return tf.transpose(found.h, (1, 0, 2))
+
+    def iterate(
+        self, step: Callable[[Tensor], Tensor], state: Tensor, count: int, every: int | None = None
+    ) -> Tensor:
+        if every is not None:
+            raise UnsupportedError("keeps everything for the gradients of its loops")
+        start = (tf.constant(0), state)
+        return tf.while_loop(
+            lambda t, _: t < count, lambda t, h: (t + 1, step(h)), start, maximum_iterations=count
+        )[1]
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scores = tf.matmul(q, k, transpose_b=True) * q.shape[-1] ** -0.5
@@ -158,7 +168,7 @@ class _Runner:
 
     def prepare(self, feed: Mapping[str, Array]) -> list[Array]:
         specs = self.workload.inputs
-        return [np.ascontiguousarray(_laid_out(a, specs[name].role)) for name, a in feed.items()]
+        return [np.asarray(_laid_out(a, specs[name].role), order="C") for name, a in feed.items()]
 
     def reset(self) -> None:
         self.start()

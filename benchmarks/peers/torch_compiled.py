@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 
 from benchmarks.peers import Peer
 from benchmarks.peers.torch_eager import TorchRunner
+from benchmarks.vocabulary import UnsupportedError
 from benchmarks.workload import Forward, Workload
 
 __all__ = ["PEER"]
@@ -41,6 +42,8 @@ class _Runner(TorchRunner):
     def prepared(self, body: Callable[[Feed], torch.Tensor]) -> Callable[[Feed], torch.Tensor]:
         # Kept as it is, as in PyTorch's own layer: taken apart, it is slower, and compiles for minutes.
         self.words.lstm = torch.compiler.disable(self.words.lstm)
+        self.words.gru = torch.compiler.disable(self.words.gru)
+        self.words.iterate = torch.compiler.disable(_refuse_loop)
         if isinstance(self.workload.task, Forward):
             compiled: Any = torch.compile(_Held(body, self.weights).eval(), options={"freezing": True})
             return lambda feed: compiled(feed)
@@ -53,6 +56,10 @@ class _Runner(TorchRunner):
 
     def compilations(self) -> int:
         return _graphs() - self.before
+
+
+def _refuse_loop(*arguments: Any) -> torch.Tensor:
+    raise UnsupportedError("unrolls loops, and compiles them for minutes")
 
 
 def _graphs() -> int:

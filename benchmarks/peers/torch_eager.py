@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from benchmarks.peers import Peer
 from benchmarks.vocabulary import Values, Vocabulary
@@ -55,6 +56,28 @@ class _Words(Vocabulary):
         # PyTorch adds two biases.
         weights = (kernel, recurrent, bias, torch.zeros_like(bias))
         return torch.lstm(x, (state, state), weights, True, 1, 0.0, self.training, False, True)[0]
+
+    def gru(
+        self, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, recurrent_bias: Tensor
+    ) -> Tensor:
+        state = torch.zeros(1, x.shape[0], recurrent.shape[1])
+        weights = (kernel, recurrent, bias, recurrent_bias)
+        return torch.gru(x, state, weights, True, 1, 0.0, self.training, False, True)[0]
+
+    def iterate(
+        self, step: Callable[[Tensor], Tensor], state: Tensor, count: int, every: int | None = None
+    ) -> Tensor:
+        def run(steps: int, h: Tensor) -> Tensor:
+            for _ in range(steps):
+                h = step(h)
+            return h
+
+        if every is None:
+            return run(count, state)
+        for first in range(0, count, every):
+            steps = min(every, count - first)
+            state = checkpoint(run, steps, state, use_reentrant=False, preserve_rng_state=False)
+        return state
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         heads = (t.unsqueeze(1) for t in (q, k, v))

@@ -7,6 +7,7 @@ from benchmarks.workloads import (
     convolutions,
     curvature,
     elementwise,
+    loops,
     networks,
     products,
     resnet,
@@ -23,6 +24,7 @@ FAMILIES: dict[str, dict[str, Workload]] = {
     "networks": networks.WORKLOADS,
     "vae": vae.WORKLOADS,
     "sequence": sequence.WORKLOADS,
+    "loops": loops.WORKLOADS,
     "resnet": resnet.WORKLOADS,
     "products": products.WORKLOADS,
     "convolutions": convolutions.WORKLOADS,
@@ -37,7 +39,7 @@ def select(names: list[str]) -> list[str]:
     Examples
     --------
     >>> select(["sequence", "mlp"])
-    ['mlp', 'lstm', 'attention']
+    ['mlp', 'lstm', 'gru', 'attention']
     """
     meant = {w for name in names for w in FAMILIES.get(name, (name,))}
     return [name for name in WORKLOADS if name in meant]

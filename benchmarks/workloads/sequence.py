@@ -1,34 +1,58 @@
-"""Sequences: a language model with an LSTM, a block of a transformer."""
+"""Sequences: language models with an LSTM and a GRU, a block of a transformer."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from benchmarks.vocabulary import Tensor, Values, Vocabulary
 from benchmarks.workload import Spec, Training, Workload, below, dense, normal, ones, uniform, zeros
 
-__all__ = ["WORKLOADS", "attention_block", "language_model"]
+__all__ = ["GRU", "LSTM", "WORKLOADS", "attention_block", "language_model"]
 
 
-def _language_model(f: Vocabulary, v: Values) -> Tensor:
-    h = f.embedding(v["table"], v["words"])
-    h = f.lstm(h, v["kernel"], v["recurrent"], v["bias"])
-    return f.cross_entropy(f.dense(f.rows(h), v["out.weight"], v["out.bias"]), v["next"])
+def _lstm(f: Vocabulary, v: Values, x: Tensor) -> Tensor:
+    return f.lstm(x, v["kernel"], v["recurrent"], v["bias"])
 
 
-def language_model(batch: int, steps: int, words: int, embedding: int, hidden: int) -> Workload:
+def _gru(f: Vocabulary, v: Values, x: Tensor) -> Tensor:
+    return f.gru(x, v["kernel"], v["recurrent"], v["bias"], v["recurrent_bias"])
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrent layer: its name, its word, how many gates it has, and its biases."""
+
+    title: str
+    run: Callable[[Vocabulary, Values, Tensor], Tensor]
+    gates: int
+    biases: tuple[str, ...] = ("bias",)
+
+
+LSTM = Cell("LSTM", _lstm, 4)
+GRU = Cell("GRU", _gru, 3, ("bias", "recurrent_bias"))
+
+
+def language_model(cell: Cell, batch: int, steps: int, words: int, embedding: int, hidden: int) -> Workload:
     """Return a training step of a model that predicts the next word."""
-    draw = uniform(-(hidden**-0.5), hidden**-0.5)
+    draw, columns = uniform(-(hidden**-0.5), hidden**-0.5), cell.gates * hidden
     weights = {
         "table": Spec((words, embedding), normal()),
-        "kernel": Spec((embedding, 4 * hidden), draw, "dense"),
-        "recurrent": Spec((hidden, 4 * hidden), draw, "dense"),
-        "bias": Spec((4 * hidden,), draw),
+        "kernel": Spec((embedding, columns), draw, "dense"),
+        "recurrent": Spec((hidden, columns), draw, "dense"),
+        **{name: Spec((columns,), draw) for name in cell.biases},
     }
     inputs = {
         "words": Spec((batch, steps), below(words), dtype="int64"),
         "next": Spec((batch * steps,), below(words), dtype="int64"),
     }
-    title = f"LSTM language model {embedding}-{hidden}-{words}, batch {batch}, {steps} steps"
-    return Workload(title, _language_model, inputs, weights | dense("out", hidden, words), Training())
+
+    def body(f: Vocabulary, v: Values) -> Tensor:
+        h = cell.run(f, v, f.embedding(v["table"], v["words"]))
+        return f.cross_entropy(f.dense(f.rows(h), v["out.weight"], v["out.bias"]), v["next"])
+
+    title = f"{cell.title} language model {embedding}-{hidden}-{words}, batch {batch}, {steps} steps"
+    return Workload(title, body, inputs, weights | dense("out", hidden, words), Training())
 
 
 def _attention_block(f: Vocabulary, v: Values) -> Tensor:
@@ -60,6 +84,7 @@ def attention_block(batch: int, tokens: int, width: int) -> Workload:
 
 
 WORKLOADS = {
-    "lstm": language_model(32, 64, 1000, 128, 256),
+    "lstm": language_model(LSTM, 32, 64, 1000, 128, 256),
+    "gru": language_model(GRU, 32, 64, 1000, 128, 256),
     "attention": attention_block(8, 128, 256),
 }

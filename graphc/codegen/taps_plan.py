@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphc.codegen import gather_plan, tile_taps, walks
 from graphc.codegen.contraction_loops import live
-from graphc.codegen.walks import Axis, Scheme, Walk
+from graphc.codegen.walks import Axis, Scheme, Walk, moves
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
@@ -70,6 +70,8 @@ def find(region: ContractionRegion) -> Plan | None:
     walk = walks.find(region)
     if walk is None or not live(region.cols) or any(axis.divisor > 1 for axis in walk.axes):
         return None
+    if not _overlap(region, walk):
+        return None
     image, image_axis, summed = gather_plan.image_of(region, walk)
     image, image_axis = (image, image_axis) if summed else (None, None)
     steps = tuple(v for v in live(region.inner) if v is not image)
@@ -79,6 +81,11 @@ def find(region: ContractionRegion) -> Plan | None:
     plan = Plan(walk, image, image_axis, strides, steps)
     fits = math.prod(int(str(d)) for d in region.shape.cols) <= TAPS and plan.copied <= COPIED
     return plan if fits else None
+
+
+def _overlap(region: ContractionRegion, walk: Walk) -> bool:
+    """Tell whether taps move along the axes of positions: windows of a plain product share no elements."""
+    return any(moves(axis, region.cols) and moves(axis, region.inner) for axis in walk.axes)
 
 
 def _strides(
