@@ -368,7 +368,7 @@ def test_what_a_loop_captures_is_packed_before_it() -> None:
     def body(carry: gx.Tensor, _: object) -> tuple[gx.Tensor, None]:
         # For the inner loop, what the outer one computes is the same in all iterations.
         mixed = gx.tanh(carry.mean()) * w
-        inner = gx.fori_loop(0, 3, lambda _, c: 0.1 * gx.tanh(c @ mixed), carry)
+        inner = gx.fori_loop(0, 4, lambda _, c: 0.1 * gx.tanh(c @ mixed), carry)
         return 0.1 * gx.tanh(inner @ w), None
 
     last, _ = gx.scan(body, h, length=4)
