@@ -24,7 +24,8 @@ class HoistLoopInputs:
 
     ``scan(h, x: f(h @ u + x @ w)) over xs  -->  scan(h, z: f(h @ u + z)) over xs @ w``
 
-    Many thin products become a large one; what depends on no slice is computed once.
+    Many thin products become a large one; what depends on no slice is computed once.  A loop that is to
+    compute its iterations again, rather than keep what they computed, keeps what depends on slices inside.
     """
 
     def __call__(self, graph: Graph) -> Graph:
@@ -83,7 +84,7 @@ def _hoisted(node: Node, read: Collection[int]) -> dict[int, Node]:
 def _frontier(loop: Loop) -> dict[Node, bool]:
     """Return the values to compute outside, and whether the slices they need are walked backwards."""
     flips = {f: {flip} for f, flip in zip(loop.slices, loop.x_flips, strict=True)}
-    bound = {*loop.carries, loop.iteration}
+    bound = {*loop.carries, loop.iteration, *(loop.slices if loop.recompute else ())}
     heavy: set[Node] = set()
     for node in loop.body.nodes:
         flips.setdefault(node, set()).update(f for i in node.inputs for f in flips[i])

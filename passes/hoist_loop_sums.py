@@ -24,7 +24,8 @@ class HoistLoopSums:
 
     ``scan(s, (a, b): s + a.T @ b)  -->  s + as.T @ bs, all iterations' rows below each other``
 
-    Gradients of recurrent weights are such sums.
+    Gradients of recurrent weights are such sums.  Where memory counts more than time, which is when a
+    loop computes its iterations again, nothing is stacked.
     """
 
     def __call__(self, graph: Graph) -> Graph:
@@ -38,6 +39,8 @@ def _hoisted(node: Node, read: Collection[int]) -> dict[int, Node]:
     loop = Loop.of(node)
     if loop.count is not None or loop.condition is not None or loop.length is None:
         # Iterations that do not take place must add nothing.
+        return {}
+    if loop.recompute:
         return {}
     users = loop.body.users
     summed = {k: _summand(loop, k, users[c]) for k, c in enumerate(loop.carries)}

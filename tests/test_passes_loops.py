@@ -169,6 +169,29 @@ def test_an_lstm_multiplies_only_by_its_state_in_the_loop() -> None:
     assert [n.attrs["carries"] for n in loops] == [2, 2]
 
 
+def test_what_is_computed_again_for_lack_of_memory_stays_inside() -> None:
+    t, h, w = 256, gx.placeholder("h", (4, 16), F), gx.placeholder("w", (16, 16), F)
+    xs = gx.placeholder("xs", (t, 4, 16), F)
+    arrays = [rng.normal(size=n.shape) / 4 for n in (xs, h, w)]
+
+    def arena(residuals: Any) -> int:
+        def body(h: Tensor, x: Tensor) -> tuple[Tensor, None]:
+            return gx.tanh(gx.tanh(gx.tanh(h @ w + x) @ w) @ w), None
+
+        last, _ = gx.scan(body, h, xs, residuals=residuals)
+        output = gx.grad(last.sum(), w)
+        program = gx.compile([xs, h, w], output)
+        expected = gx.evaluate(output, dict(zip((xs, h, w), arrays, strict=True)))
+        np.testing.assert_allclose(program(*arrays), expected, rtol=1e-9, atol=1e-12)
+        return program.memory.arena
+
+    states = t * 4 * 16 * 8
+    assert arena("all") > 3 * states
+    # The states themselves; nothing of all iterations besides.
+    assert arena("none") < 1.3 * states
+    assert arena(16) < 0.5 * states
+
+
 def _members(graph: Graph) -> list[Node]:
     """Return a graph's nodes, those that were fused one by one."""
     return [m for n in graph.nodes for m in ([x for g in n.subgraphs for x in g.nodes] or [n])]
