@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite import binding as llvm
 
 import graphc as gx
 from graphc.codegen import choice
 from graphc.codegen.choice import Candidate, Choice, Operand, Problem
+from graphc.runtime.features import limited
 from graphc.runtime.layout import Layout
 
 Array = np.ndarray[Any, Any]
@@ -432,3 +436,20 @@ def test_plain_products_are_computed_by_tiles(
     product = gx.matmul(a, b, transpose_a=transposed[0], transpose_b=transposed[1])
     (kernel,) = gx.compile([a, b], product).kernels
     assert kernel.choice is not None and kernel.choice.best.form in ("tile", "dot")
+
+
+# ------------------------------------------------------------------ registers
+@pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="reads x86 assembly")
+@pytest.mark.parametrize("level", ["x86-64-v3", "host"])
+def test_sums_stay_in_registers_whatever_follows(level: str) -> None:
+    x, w, b = gx.placeholder("x", (32, 64)), gx.placeholder("w", (64, 64)), gx.placeholder("b", (64,))
+    slope = gx.tanh(x @ w + b) - x
+    # More constants than there are registers.
+    outputs = [slope, x + 0.005 * slope, gx.erf(slope) * gx.exp(slope)]
+    with limited(level) if level != "host" else nullcontext():
+        program = gx.compile([x, w, b], outputs)
+        (kernel,) = program.kernels
+        blocks = re.split(r"^\.LBB\w+:", kernel.asm, flags=re.MULTILINE)
+        hottest = max(blocks, key=lambda text: text.count("vfmadd231ps"))
+        assert hottest.count("vfmadd231ps") >= 8 and "(%rsp)" not in hottest
+        compare(program, [x, w, b], outputs, {}, "float32")

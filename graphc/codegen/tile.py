@@ -82,6 +82,7 @@ class _Tile:
         rows_a = [v.row("%a", "%a_row", self._row(m)) for m in range(tile.rows)]
         rows_c = [v.row("%c", "%c_row", self._row(m)) for m in range(tile.rows)]
         self._store(rows_c, self._added(rows_c, self._loop(rows_a)))
+        v.vacate()
         element = Pointer(v.scalar)
         kinds = {"a": element, "b": element, "c": element, "b_k": Pointer(I64) if self.indirect else I64}
         return v.function(name, {parameter: kinds.get(parameter, I64) for parameter in _PARAMETERS})

@@ -73,6 +73,7 @@ class _Tile:
         places = [(m, n) for m in range(tile.rows) for n in range(tile.cols)]
         for (m, n), value in zip(places, found, strict=True):
             self._put(m, n, value)
+        v.vacate()
         element = Pointer(v.scalar)
         return v.function(name, dict.fromkeys(_PARAMETERS, I64) | dict.fromkeys("abc", element))
 

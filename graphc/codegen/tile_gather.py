@@ -117,6 +117,7 @@ class _Gather:
             self._put(columns, add=add)
             w.jump(end)
         w.start(end)
+        v.vacate()
         element, table = Pointer(v.scalar), Pointer(I64)
         kinds = (element, table, table, element, element, I64, I64, I64)
         return v.function(name, dict(zip(_GATHER_PARAMETERS, kinds, strict=True)))

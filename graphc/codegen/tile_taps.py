@@ -65,6 +65,7 @@ class _Taps:
         for t, total in enumerate(self._rows()):
             place = v.at("%sums", t * v.lanes)
             v.store(v.add(v.load(place), total), place)
+        v.vacate()
         element = Pointer(v.scalar)
         kinds = dict.fromkeys((*_PARAMETERS, *self.taps), I64) | dict.fromkeys(("g", "x", "sums"), element)
         return v.function(name, kinds)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from llvmlite import binding as llvm
+
 from graphc.frontend.types import SCALARS, Pointer, Scalar
 from graphc.frontend.writer import Function, Writer
 
 __all__ = ["Carried", "Vectors"]
+
+
+# Names of all vector registers, by architecture; a host may have the first half only.
+_REGISTERS = {"x86_64": "xmm", "aarch64": "v", "arm64": "v"}
+_COUNT = 32
 
 
 class Vectors:
@@ -30,6 +37,17 @@ class Vectors:
         header = ", ".join(f"{kind.llvm} %{parameter}" for parameter, kind in parameters.items())
         text = self.w.finish(f"define internal void @{name}({header}) alwaysinline nounwind")
         return Function(name, tuple(parameters.values()), None, text, self.w.declarations, ())
+
+    def vacate(self) -> None:
+        """Let no value stay in a vector register across this place.
+
+        What is computed from a tile's sums uses constants that LLVM loads once, before the loop over
+        tiles.  It would rather keep these in registers than the sums, in the innermost of all loops.
+        """
+        names = _REGISTERS.get(llvm.get_process_triple().partition("-")[0])
+        if names is not None:
+            clobbered = ",".join(f"~{{{names}{n}}}" for n in range(_COUNT))
+            self.w.run(f'call void asm sideeffect "", "{clobbered}"()')
 
     # -- addresses and scalars
     def at(self, base: str, offset: str | int) -> str:
