@@ -119,7 +119,7 @@ def equation(batch: int, width: int, count: int, every: Mapping[str, int | None]
 def _kept(every: int | None) -> str:
     if every is None:
         return "everything kept"
-    return "states kept" if every == 1 else f"every {every}th state kept"
+    return "states kept" if every == 1 else f"one state in {every} kept"
 
 
 WORKLOADS = {
