@@ -157,7 +157,7 @@ def _before_loop(step: Step, position: int, assignment: Assignment, frontend: Fr
         source, target = storage_of(init), Storage(step.node, k)
         if assignment.resolve(source) != assignment.resolve(target):
             yield _copy("carry", formal, source, target, position, frontend)
-    if loop.count is None and loop.condition is None:
+    if not loop.ends_early:
         return
     for k in range(len(loop.ys)):
         target = Storage(step.node, len(loop.inits) + k)

@@ -42,7 +42,6 @@ def found(step: Step, blocks: Sequence[Block]) -> tuple[Recurrence, Bindings] | 
     condition = regions[1].stores[0].value if len(regions) > 1 and regions[1] is not None else None
     results = list(step.writes)
     carried = len(loop.inits)
-    dynamic = loop.count is not None or loop.condition is not None
     recurrence = Recurrence(
         replace(regions[0], stores=stores),
         condition,
@@ -52,7 +51,7 @@ def found(step: Step, blocks: Sequence[Block]) -> tuple[Recurrence, Bindings] | 
         frozenset(reading.numbers),
         loop.length,
         loop.count,
-        results[-1] if dynamic else None,
+        results[-1] if loop.ends_early else None,
     )
     if not suits(recurrence):
         return None

@@ -37,14 +37,14 @@ def _hoisted(node: Node, read: Collection[int]) -> dict[int, Node]:
     if node.op.name != "loop":
         return {}
     loop = Loop.of(node)
-    if loop.count is not None or loop.condition is not None or loop.length is None:
+    if loop.rounds is None:
         # Iterations that do not take place must not be computed.
         return {}
     frontier = _frontier(loop)
     if not frontier:
         return {}
     record("products of a loop's slices --> one product outside", node.where)
-    rows = Rows(loop.length)
+    rows = Rows(loop.rounds)
     rows.images |= {f: Tensor(x) for f, x in zip(loop.slices, loop.xs, strict=True)}
     rows.images |= {f: Tensor(n) for f, n in zip(loop.formals, loop.captures, strict=True)}
     rows.follow(frontier)

@@ -39,7 +39,7 @@ class HoistLoopOutputs:
         if node.op.name != "loop":
             return {}
         loop = Loop.of(node)
-        if loop.count is not None or loop.condition is not None or loop.length is None:
+        if loop.rounds is None:
             # What an iteration that does not take place would have put out is zero.
             return {}
         moved = _moved(loop)

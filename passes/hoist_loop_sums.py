@@ -37,7 +37,7 @@ def _hoisted(node: Node, read: Collection[int]) -> dict[int, Node]:
     if node.op.name != "loop":
         return {}
     loop = Loop.of(node)
-    if loop.count is not None or loop.condition is not None or loop.length is None:
+    if loop.rounds is None:
         # Iterations that do not take place must add nothing.
         return {}
     if loop.recompute:

@@ -40,8 +40,7 @@ def _pairs(graph: Graph) -> Iterator[tuple[Node, Node]]:
 
 
 def _suits(loop: Loop) -> bool:
-    plain = loop.count is None and loop.condition is None and loop.length is not None
-    return plain and any(isinstance(n.op.lowering, Contract) for n in loop.body.nodes)
+    return loop.rounds is not None and any(isinstance(n.op.lowering, Contract) for n in loop.body.nodes)
 
 
 def _joined(graph: Graph, pair: tuple[Node, Node]) -> Graph | None:

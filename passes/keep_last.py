@@ -36,7 +36,7 @@ class KeepLast:
 
 def _kept(graph: Graph, node: Node) -> dict[Node, Replacement]:
     loop = Loop.of(node)
-    if loop.count is not None or loop.condition is not None or loop.length is None:
+    if loop.rounds is None:
         # Where the last iteration's entry lies is known only afterwards.
         return {}
     results = {u.attrs["index"]: u for u in graph.users[node]}
@@ -44,7 +44,7 @@ def _kept(graph: Graph, node: Node) -> dict[Node, Replacement]:
     ends = {
         k: graph.users[results[carried + k]]
         for k in range(len(loop.ys))
-        if carried + k in results and _is_end(graph, results[carried + k], loop.length, loop.y_flips[k])
+        if carried + k in results and _is_end(graph, results[carried + k], loop.rounds, loop.y_flips[k])
     }
     if not ends:
         return {}

@@ -80,6 +80,16 @@ class Loop:
         roles = (inits, xs, captures, a["length"], a["flip"], count, condition, a["recompute"])
         return cls(a["what"], node.payload[0], *roles)
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether how many iterations take place is known only when it runs."""
+        return self.count is not None or self.condition is not None
+
+    @property
+    def rounds(self) -> Dim | None:
+        """How many iterations take place, None where that is known only when it runs."""
+        return None if self.ends_early else self.length
+
     # -- the body's inputs and outputs by role
     @property
     def formals(self) -> tuple[Node, ...]:

@@ -194,7 +194,7 @@ def _backward_loop(
     residuals = [bodies.formal(n.type, n.name or n.op.name, n.where) for n in step.kept]
     image = dict(zip(step.kept, residuals, strict=True))
     number = bodies.counter(loop.iteration.where)
-    dynamic = loop.count is not None or loop.condition is not None
+    dynamic = loop.ends_early
     extra: list[tuple[Node, Node]] = []
     if loop.iteration in read:
         total = as_tensor(loop.length or 0)

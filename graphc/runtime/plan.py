@@ -167,6 +167,13 @@ class _Tables:
         return base + 8 * self.table, 0 if self.shared is None else base + 8 * self.shared
 
 
+def _forms(inner: Sequence[_Tables]) -> list[list[int]]:
+    """Return the tables of nested blocks for one thread, and for the team if one of them has such a form."""
+    alone = [t.table for t in inner]
+    together = [t.table if t.shared is None else t.shared for t in inner]
+    return [alone] if alone == together else [alone, together]
+
+
 @dataclass
 class _Place:
     """Where a layout's memory lies: its bytes, offsets and ends within it, and where it begins."""
@@ -305,11 +312,8 @@ class _Writer:
         steps = layout.word(Storage(node, len(parts.carries) + len(parts.ys)))
         # The words that move are the same in both forms.
         moving = self.moving.pop(body, [])
-        forms = [[t.table for t in inner]]
-        if any(t.shared is not None for t in inner):
-            forms.append([t.table if t.shared is None else t.shared for t in inner])
         entries: list[_Entry] = []
-        for form in forms:
+        for form in _forms(inner):
             condition = form[1] if len(form) > 1 else None
             start = len(self.words)
             self.words += [0] * (_LOOP_WORDS + SLICE_WORDS * len(moving))
@@ -339,11 +343,8 @@ class _Writer:
             raise PassError("a branch has no node")
         index = launch.layout.word(storage_of(launch.step.node.inputs[0]))
         inner = [self.tables(n) for n in launch.nested]
-        forms = [[t.table for t in inner]]
-        if any(t.shared is not None for t in inner):
-            forms.append([t.table if t.shared is None else t.shared for t in inner])
         entries: list[_Entry] = []
-        for form in forms:
+        for form in _forms(inner):
             start = len(self.words)
             self.words += [0] * (3 + len(form))
             self.put(start, Word("status", STATUS))
