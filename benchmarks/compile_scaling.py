@@ -25,8 +25,9 @@ from graphc.blocks import generate, may_fail
 from graphc.ir import Graph
 from graphc.lower.ownership import materialize
 from graphc.lower.steps import lower_graph
-from graphc.memory import Block, assign, byte_size, place
+from graphc.memory import assign, byte_size
 from graphc.pipeline import Pass, Pipeline, Repeat, pass_name
+from graphc.placement import Block, place
 from graphc.trace import trace
 
 __all__ = ["GRAPHS", "Growth", "main", "measure"]

@@ -12,6 +12,7 @@ from graphc.ir import Graph
 from graphc.leaves import checked_name
 from graphc.passes import Optimize, steps_for
 from graphc.pipeline import Pipeline, Stage, kernel_count
+from graphc.runtime.building import Compiled
 from graphc.runtime.kernel_source import Frontend
 from graphc.runtime.program import Program
 from graphc.tensor import Tensor
@@ -91,4 +92,4 @@ def _counts(graph: Graph) -> tuple[int, int, int, int]:
 
 def build(stages: Sequence[Stage], rebuild: Any, name: str, frontend: Frontend = "direct") -> Program:
     """Lower the last stage, compile its kernels and lay out the program."""
-    return Program(name, tuple(stages), blocks.build(stages[-1].graph, frontend), rebuild)
+    return Program(name, Compiled(stages, blocks.build(stages[-1].graph, frontend)), rebuild)

@@ -10,7 +10,8 @@ import numpy as np
 
 from graphc.autodiff import grad
 from graphc.errors import GradientError, caller
-from graphc.interpreter import check_feed, flatten, leaf_value, run_nodes, solve_sizes
+from graphc.feeds import check_feed, solve_sizes
+from graphc.interpreter import flatten, leaf_value, run_nodes
 from graphc.ir import Attrs, Graph, Node, topological
 from graphc.leaves import CONSTANT, constant_node, placeholder
 from graphc.lower.rules import Leaf
@@ -162,7 +163,7 @@ class _Problem:
         values = {n: points[n] for n in image if n in points}
         values |= {t.node: leaf_value(t.node) for t in targets if t.node not in points}
         # Sizes may come from placeholders whose values nothing reads.
-        sizes = solve_sizes({n: v for n, v in (points | values).items() if n.op.name == "placeholder"})
+        sizes = solve_sizes((n, v) for n, v in (points | values).items() if n.op.name == "placeholder")
         weights = [rng.uniform(0.5, 1.5, t.type.concrete(sizes)) for t in outputs]
         values |= {s.node: w for s, w in zip(seeds, weights, strict=True)}
         feeds = {image[n]: np.asarray(v, image[n].type.dtype) for n, v in values.items()}

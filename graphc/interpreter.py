@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from graphc import dims
 from graphc.errors import FeedError, GraphcError, GraphError, caller
-from graphc.ir import DimCheck, Graph, Node, topological
+from graphc.feeds import check_feed, solve_sizes
+from graphc.ir import Graph, Node, topological
 from graphc.lower.rules import Control, Fused, Leaf
 from graphc.ops.op import resolve_attrs
 from graphc.tensor import Tensor, TensorLike
-from graphc.types import TensorType, TupleType
+from graphc.types import TupleType
 
 Array = np.ndarray[Any, Any]
 
@@ -63,7 +63,7 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> 
             where=missing[0].where,
         )
     checks = tuple(c for n in order for c in n.checks)
-    sizes = solve_sizes(arrays, checks)
+    sizes = solve_sizes(arrays.items(), checks)
     values = run_nodes(order, arrays, sizes)
     return rebuild([values[t.node] for t in flat])
 
@@ -104,82 +104,6 @@ def flatten(structure: Any) -> tuple[list[Tensor], Rebuild]:
         return made if isinstance(structure, list) else tuple(made)
 
     return [t for items, _ in parts for t in items], rebuild
-
-
-def check_feed(node: Node, array: Array) -> None:
-    """Raise `FeedError` unless the array fits the placeholder in rank, dtype and fixed sizes."""
-    expected = node.type
-    fits = array.dtype == expected.dtype and array.ndim == expected.ndim
-    fixed = zip(expected.shape, array.shape, strict=False)
-    if fits and all(d == n or not isinstance(d, int) for d, n in fixed):
-        return
-    raise FeedError(
-        f"feed of placeholder {node.name!r} does not fit",
-        expected=str(expected),
-        given=str(TensorType(array.shape, array.dtype)),
-        where=node.where,
-    )
-
-
-def solve_sizes(arrays: Mapping[Node, Array], checks: Iterable[DimCheck] = ()) -> dict[str, int]:
-    """Return the size of every named dimension, checking that all feeds agree.
-
-    Raises
-    ------
-    FeedError
-        Naming the feed, the dimension and both sizes.
-    ShapeError
-        If an equality that the graph assumed of symbolic sizes does not hold.
-    """
-    sizes: dict[str, int] = {}
-    source: dict[str, Node] = {}
-    later: list[tuple[Node, dims.Dim, int]] = []
-    for node, array in arrays.items():
-        for d, n in zip(node.type.shape, array.shape, strict=True):
-            if isinstance(d, int):
-                continue
-            name = str(d)
-            if name not in dims.names(d):
-                later.append((node, d, n))
-            elif sizes.setdefault(name, n) != n:
-                raise FeedError(
-                    f"feed of placeholder {node.name!r} disagrees on dimension {name!r}",
-                    expected=f"{sizes[name]} as in {source[name].name!r}",
-                    given=str(n),
-                    where=node.where,
-                )
-            source.setdefault(name, node)
-    for node, d, n in later:
-        unknown = dims.names(d) - sizes.keys()
-        if unknown:
-            raise FeedError(
-                f"dimension {sorted(unknown)[0]!r} of placeholder {node.name!r} cannot be determined",
-                expected="some placeholder with that name alone as a size",
-                given=str(node.type),
-                where=node.where,
-            )
-        if dims.evaluate(d, sizes) != n:
-            raise FeedError(
-                f"feed of placeholder {node.name!r} does not fit",
-                expected=f"{d} = {dims.evaluate(d, sizes)}",
-                given=str(n),
-                where=node.where,
-            )
-    for check in checks:
-        verify_check(check, sizes)
-    return sizes
-
-
-def verify_check(check: DimCheck, sizes: Mapping[str, int]) -> None:
-    """Raise the error of `check` unless its two dimensions agree at `sizes`."""
-    left, right = dims.evaluate(check.left, sizes), dims.evaluate(check.right, sizes)
-    if left != right:
-        raise check.error(
-            check.why,
-            expected=f"{check.left} == {check.right}",
-            given=f"{left} and {right}",
-            where=check.where,
-        )
 
 
 def run_nodes(
@@ -251,6 +175,6 @@ def leaf_value(node: Node) -> Array:
 
 def run_graph(graph: Graph, feeds: Mapping[Node, Array]) -> tuple[list[Array], list[Array]]:
     """Interpret a whole graph: returns its outputs and the new values of its updates."""
-    sizes = solve_sizes(feeds, graph.checks)
+    sizes = solve_sizes(feeds.items(), graph.checks)
     values = run_nodes(graph.nodes, feeds, sizes)
     return [values[n] for n in graph.outputs], [values[v] for _, v in graph.updates]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Dim
-from graphc.errors import UNKNOWN, ArgumentError, GraphcError, GraphError, ShapeError, Where, caller
+from graphc.errors import UNKNOWN, ArgumentError, GraphError, Where, caller
+from graphc.feeds import DimCheck
 from graphc.types import TensorType
 
 if TYPE_CHECKING:
@@ -94,17 +94,6 @@ def _show(value: Any) -> str:
         inner = ", ".join(_show(v) for v in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     return value if isinstance(value, str) else repr(value)
-
-
-@dataclass(frozen=True, slots=True)
-class DimCheck:
-    """Two dimensions that must turn out equal when the program is called."""
-
-    left: Dim
-    right: Dim
-    why: str
-    where: Where
-    error: type[GraphcError] = ShapeError
 
 
 _recording: ContextVar[tuple[set[Node], ...]] = ContextVar("graphc_recording", default=())

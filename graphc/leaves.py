@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Leaf
 from graphc.ops.op import Op, current_place
+from graphc.state import CHANGES, Storage
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TensorType, as_dtype
 
@@ -176,67 +176,6 @@ _NO_NUMBERS = "OSTUVMm"
 
 
 # ------------------------------------------------------------------- variables
-# One lock for all variables: a program's updates land together, so readers must see all or none.
-STATE_LOCK = threading.RLock()
-
-
-class Changes:
-    """Counts changes of the variables that programs have kept something of, such as packed weights.
-
-    Whoever changes a variable's memory says so under `STATE_LOCK`.
-
-    Attributes
-    ----------
-    count : int
-        Changes of watched variables so far; what was made of them is good while it stays.
-    watched : int
-        How many variables are watched.
-    """
-
-    __slots__ = ("count", "watched")
-
-    def __init__(self) -> None:
-        self.count = self.watched = 0
-
-    def watch(self, storage: Storage) -> None:
-        """Count changes of a variable from now on."""
-        if not storage.watched:
-            storage.watched = True
-            self.watched += 1
-
-    def note(self, storages: Iterable[Storage]) -> None:
-        """Count a change of watched variables."""
-        self.count += 1
-        for storage in storages:
-            storage.changed = self.count
-
-
-CHANGES = Changes()
-
-
-class Storage:
-    """The memory of a variable: one C-contiguous, 64-byte aligned array that never moves.
-
-    Programs write into it in place, so every program that names the variable sees the
-    same value, and addresses baked into argument blocks stay valid.
-    """
-
-    __slots__ = ("__weakref__", "array", "changed", "handle", "lock", "trainable", "watched")
-
-    def __init__(self, value: Array, trainable: bool = False) -> None:
-        raw = np.empty(value.nbytes + 64, np.uint8)
-        start = -raw.ctypes.data % 64
-        self.array: Array = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
-        self.array[...] = value
-        self.lock = STATE_LOCK
-        self.trainable = trainable
-        # See `Changes`: the count at the latest change, and whether changes are counted at all.
-        self.changed = 0
-        self.watched = False
-        # Weak, so that dropping the last handle and node frees the memory at once.
-        self.handle: weakref.ref[Variable] | None = None
-
-
 class Variable(Tensor):
     """State that programs read and update; a Tensor in every expression.
 
@@ -361,5 +300,5 @@ def variable(
     _count += 1
     type = TensorType(tuple(found.shape), kind)
     label = f"variable_{_count}" if name is None else checked_name("variable", name)
-    storage = Storage(found.astype(kind), kind.kind == "f" if trainable is None else trainable)
+    storage = Storage.of(found.astype(kind), kind.kind == "f" if trainable is None else trainable)
     return Variable(Node(VARIABLE, (), Attrs(), type, label, caller(), storage))

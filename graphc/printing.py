@@ -17,7 +17,8 @@ from graphc.lower.rules import Leaf
 
 if TYPE_CHECKING:
     from graphc.pipeline import Stage
-    from graphc.runtime.program import Kernel, Program
+    from graphc.runtime.kernel import Kernel
+    from graphc.runtime.program import Program
 
 _INDENT = "    "
 # Constants up to this many elements are shown in full.

@@ -11,8 +11,9 @@ from typing import Any
 
 from graphc.control.bodies import Scope
 from graphc.errors import ArgumentError, DTypeError, GraphError, ShapeError, caller
+from graphc.feeds import DimCheck
 from graphc.interpreter import flatten
-from graphc.ir import DimCheck, Graph, Node, topological
+from graphc.ir import Graph, Node, topological
 from graphc.leaves import Variable
 from graphc.tensor import Tensor, TensorLike, as_tensor
 

@@ -25,7 +25,8 @@ from graphc.control.scans import run_scan
 from graphc.control.structure import describe, flatten, leaves
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, GraphError, ShapeError, Where, caller
-from graphc.ir import DimCheck, Graph, Node
+from graphc.feeds import DimCheck
+from graphc.ir import Graph, Node
 from graphc.leaves import placeholder
 from graphc.lower.rules import Control, Expand, Item
 from graphc.ops import arange, moveaxis, reshape

@@ -16,7 +16,8 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import IndexRangeError
-from graphc.interpreter import compute, solve_sizes
+from graphc.feeds import solve_sizes
+from graphc.interpreter import compute
 from graphc.ir import Node, topological
 from graphc.leaves import placeholder
 from graphc.lower import expr
@@ -35,7 +36,7 @@ def evaluate_lowered(output: Tensor, feeds: Mapping[Tensor, Array]) -> Array:
     """Compute a Tensor with every node taken through its lowering."""
     arrays = {t.node: np.asarray(a) for t, a in feeds.items()}
     order = topological([output.node])
-    sizes = solve_sizes(arrays, (c for n in order for c in n.checks))
+    sizes = solve_sizes(arrays.items(), (c for n in order for c in n.checks))
     values: dict[Node, Array] = dict(arrays)
     for node in order:
         if node not in values:

@@ -86,7 +86,7 @@ def test_parts_are_computed_in_place(name: str, rows: Any) -> None:
     x = gx.placeholder("x", (STEPS, rows, 4))
     # A result may take over memory of what is read for the last time: not while the whole is alive.
     program = _check(x, build(x, _states(x)), (3,) if rows == 3 else (1, 2, 40))
-    assert len(program.assignment.parts) == count
+    assert len(program._source.assignment.parts) == count
 
 
 def test_nothing_is_left_of_a_concatenation_of_computed_parts() -> None:
@@ -114,7 +114,7 @@ def test_a_variable_is_not_written_part_by_part() -> None:
     total, wanted = v.numpy().sum(), gx.evaluate(new, {x: fed})
     np.testing.assert_allclose(program(fed), total, rtol=1e-4)
     np.testing.assert_allclose(v.numpy(), wanted, rtol=1e-5)
-    assert not program.assignment.parts
+    assert not program._source.assignment.parts
 
 
 def test_what_a_callback_reads_keeps_its_own_memory() -> None:
@@ -122,14 +122,14 @@ def test_what_a_callback_reads_keeps_its_own_memory() -> None:
     x = gx.placeholder("x", (STEPS, 3, 4))
     states = _states(x)
     y = [ops.exp(ops.concat(states)), negated(states[1])]
-    assert len(_check(x, y, (3,)).assignment.parts) == STEPS - 1
+    assert len(_check(x, y, (3,))._source.assignment.parts) == STEPS - 1
 
 
 def test_threads_wait_for_the_parts_that_they_read() -> None:
     x = gx.placeholder("x", (STEPS, 3, 4))
     program = gx.compile([x], ops.concat(_states(x)) @ gx.constant(_draw(4, 3)))
-    (whole,) = {p.storage for p in program.assignment.parts.values()}
-    layout = program._layout
+    (whole,) = {p.storage for p in program._source.assignment.parts.values()}
+    layout = program._source.layout
     *steps, product = ([t for t in layout.touches(i) if t.key == whole] for i in layout.launches)
     size = 3 * 4 * 4
     assert [(t.start, t.size) for touched in steps for t in touched if t.written] == [

@@ -19,8 +19,9 @@ from graphc.ir import Graph
 from graphc.lower.ownership import materialize
 from graphc.lower.rules import Leaf
 from graphc.lower.steps import Storage, lower_graph, storage_of
-from graphc.memory import ALIGNMENT, Assignment, Block, assign, place
+from graphc.memory import Assignment, assign
 from graphc.pipeline import Pipeline
+from graphc.placement import ALIGNMENT, Block, place
 from graphc.tensor import Tensor
 from tests.random_graphs import Program, random_programs
 

@@ -17,9 +17,9 @@ import pytest
 from cutting import everything_cut
 
 import graphc as gx
-from graphc.leaves import CHANGES
 from graphc.runtime import program as programs
 from graphc.runtime.prepared import Prepared
+from graphc.state import CHANGES
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(8)

@@ -380,7 +380,7 @@ def test_what_a_loop_captures_is_packed_before_it() -> None:
     program = gx.compile([h, w], outputs)
     # Gradients multiply with the transposed matrices.
     assert _packings(program).count("once") == 2
-    assert _preparing(program._layout) == {1: 1, 0: 1}
+    assert _preparing(program._source.layout) == {1: 1, 0: 1}
     compare(program, [h, w], outputs, {}, "float32")
 
 

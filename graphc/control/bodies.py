@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphc.errors import UNKNOWN, GraphError, Where
-from graphc.ir import Attrs, DimCheck, Graph, Moves, Node, recorded_nodes, topological
+from graphc.feeds import DimCheck
+from graphc.ir import Attrs, Graph, Moves, Node, recorded_nodes, topological
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.rules import Leaf
 from graphc.ops.op import inherit_place

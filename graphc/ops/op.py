@@ -17,7 +17,8 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphcError, GraphError, ShapeError, Where, caller
-from graphc.ir import Attrs, DimCheck, Node
+from graphc.feeds import DimCheck
+from graphc.ir import Attrs, Node
 from graphc.lower.rules import Control, Expand, Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
 

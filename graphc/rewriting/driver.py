@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from graphc.errors import PassError
-from graphc.ir import DimCheck, Graph, Node
+from graphc.feeds import DimCheck
+from graphc.ir import Graph, Node
 from graphc.ops.op import inherit_place
 from graphc.pipeline import record
 from graphc.rewriting.patterns import Rule

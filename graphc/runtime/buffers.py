@@ -1,4 +1,4 @@
-"""Memory that calls bring and take: feeds as arrays, addresses, and whether outputs may be written."""
+"""Memory that calls bring and take: addresses, and whether outputs may be written."""
 
 from __future__ import annotations
 
@@ -9,38 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import FeedError
-from graphc.ir import Node
 from graphc.types import DType
 
-__all__ = ["UNSHARED", "addressof", "as_array", "misfit", "overlap", "references", "window"]
+__all__ = ["UNSHARED", "addressof", "misfit", "overlap", "references", "window"]
 
 Array = np.ndarray[Any, Any]
 # An array's address, several times faster than from its array interface, but only of writeable memory.
 addressof = ctypes.addressof
 # An array's buffer: numpy's stubs deny it before Python 3.12.
 window: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
-# Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
-_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
-
-
-def as_array(value: Any, node: Node) -> Array:
-    """Return a feed as an array; Python numbers and lists take a dtype that holds their kind."""
-    weak = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
-    dtype = node.type.dtype
-    try:
-        found = np.asarray(value)
-        rank = _KINDS.get(found.dtype.kind, len(_KINDS))
-        if not weak or (found.size and rank > _KINDS[dtype.kind]):
-            return found
-        with np.errstate(over="raise"):
-            return np.asarray(value, dtype)
-    except (ValueError, OverflowError, FloatingPointError) as error:
-        raise FeedError(
-            f"feed of placeholder {node.name!r} is no {dtype} array",
-            expected=str(node.type),
-            given=str(error),
-        ) from None
 
 
 def misfit(a: Any, shape: tuple[int, ...], dtype: DType) -> str:

@@ -14,11 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc import dims
-from graphc.dims import Dim
 from graphc.errors import CheckError
-from graphc.lower.steps import Step, Storage
-from graphc.ops.op import resolve_attrs
+from graphc.runtime.executable import Meaning
 from graphc.types import TensorType
 
 __all__ = ["RAISED", "Callback", "Outcome"]
@@ -40,12 +37,13 @@ class Outcome:
 class Callback:
     """One step that calls an op's NumPy meaning.
 
+    Its args block holds the addresses of the operands and of the result, the program's sizes, and the
+    address of the status word.
+
     Parameters
     ----------
-    step : Step
+    meaning : Meaning
         What to compute.
-    names : sequence of str
-        The program's named sizes.
     outcome : Outcome
         Where to leave an exception.
 
@@ -53,28 +51,18 @@ class Callback:
     ----------
     address : int
         Of the native function.
-    arguments : tuple
-        What the words of its args block hold.
     """
 
-    def __init__(self, step: Step, names: Sequence[str], outcome: Outcome) -> None:
-        self._node = step.node
-        self._names = tuple(names)
+    def __init__(self, meaning: Meaning, outcome: Outcome) -> None:
+        self._meaning = meaning
         self._outcome = outcome
-        operands = tuple(step.reads[i] for i in self._node.inputs)
-        sizes: tuple[Dim, ...] = tuple(dims.symbol(n) for n in self._names)
-        self.arguments: tuple[Storage | Dim | str, ...] = (
-            *operands,
-            step.writes[self._node],
-            *sizes,
-            "status",
-        )
+        self._words = len(meaning.operands) + 1 + len(meaning.names) + 1
         # Kept: the native function lives as long as this does.
         self._thunk = _PROTOTYPE(self._run)
         self.address = ctypes.cast(self._thunk, ctypes.c_void_p).value or 0
 
     def _run(self, args: int, block: int, blocks: int, worker: int) -> None:
-        words = list((ctypes.c_int64 * len(self.arguments)).from_address(args))
+        words = list((ctypes.c_int64 * self._words).from_address(args))
         self._outcome.calling = True
         try:
             self._compute(words)
@@ -85,24 +73,24 @@ class Callback:
             self._outcome.calling = False
 
     def _compute(self, words: Sequence[int]) -> None:
-        node = self._node
-        count = len(node.inputs)
-        sizes = dict(zip(self._names, words[count + 1 : -1], strict=True))
-        shaped = zip(node.inputs, words[:count], strict=True)
-        operands = [_array(i.type, address, sizes).copy() for i, address in shaped]
-        target = _array(node.type, words[count], sizes)
+        meaning = self._meaning
+        count = len(meaning.operands)
+        sizes = dict(zip(meaning.names, words[count + 1 : -1], strict=True))
+        shaped = zip(meaning.operands, words[:count], strict=True)
+        operands = [_array(type, address, sizes).copy() for type, address in shaped]
+        target = _array(meaning.result, words[count], sizes)
         try:
-            value = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))
+            value = meaning.compute(operands, sizes)
         except Exception as error:
-            error.add_note(f"raised by the operation {node.op.name} at {node.where.describe()}")
+            error.add_note(f"raised by the operation {meaning.op} at {meaning.where.describe()}")
             raise
         found = np.asarray(value)
         if found.shape != target.shape or found.dtype != target.dtype:
             raise CheckError(
-                f"{node.op.name} returned another type than its rule promised",
+                f"{meaning.op} returned another type than its rule promised",
                 expected=f"{target.dtype}{list(target.shape)}",
                 given=f"{found.dtype}{list(found.shape)}",
-                where=node.where,
+                where=meaning.where,
             )
         target[...] = found
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from graphc import dims
 from graphc.blocks import Block, Piece
 from graphc.codegen.emitter import Scratch
 from graphc.codegen.loops import SOLE, KernelText, Stage
 from graphc.control.loop import Loop
 from graphc.dims import Dim
+from graphc.errors import PassError
 from graphc.ir import Node
 from graphc.lower.rules import Leaf
 from graphc.lower.steps import Part, Step, Storage, storage_of
-from graphc.memory import aligned, byte_size
+from graphc.memory import byte_size
 
 __all__ = ["Launch", "Layout", "Room", "Touch", "Word"]
 
@@ -72,8 +72,10 @@ class Launch:
         In whose terms its arguments are: the one that it stands in, or one nested in that.
     step : Step or None
         None for the copies around steps.
-    address : int
-        Of its kernel or callback; 0 for a loop or a branch.
+    function : int
+        The number of the function that it calls; 0 for a loop or a branch.
+    kernel : int
+        The number of its kernel, and `number` that of the kernel's stage.
     arguments : tuple
         One for each parameter.
     writes : tuple of Storage
@@ -94,7 +96,8 @@ class Launch:
 
     layout: Layout
     step: Step | None
-    address: int
+    function: int
+    kernel: int
     arguments: tuple[Argument, ...]
     writes: tuple[Storage, ...]
     position: int
@@ -103,6 +106,14 @@ class Launch:
     nested: tuple[Layout, ...] = ()
     cells: tuple[Cell, ...] = ()
     is_callback: bool = False
+    number: int = 0
+
+    @property
+    def node(self) -> Node:
+        """The node of a loop or branch."""
+        if self.step is None:
+            raise PassError("a copy has no node")
+        return self.step.node
 
     @property
     def calls_back(self) -> bool:
@@ -152,7 +163,7 @@ class Word:
     """What one word of an args block holds.
 
     An arena's layout and key, the number of an input or output of the call, working memory that
-    keeps its contents from call to call, the address of a leaf, a dimension, or the address of the
+    keeps its contents from call to call, the node of a leaf, a dimension, or the address of the
     status word; addresses are so many bytes further on.  An address that moves with a loop has
     `slices`, the innermost loop's last.
     """
@@ -183,13 +194,13 @@ class Build:
 
     Attributes
     ----------
-    address : callable
-        The address of a piece's kernel; for a callback, also its arguments.
+    function : callable
+        The numbers of a piece's function and kernel; for a callback, also its arguments.
     codes : mapping of Node to int
         By which the status word names the run-time check that failed.
     """
 
-    address: Callable[[Piece], tuple[int, tuple[Argument, ...]]]
+    function: Callable[[Piece], tuple[int, int, tuple[Argument, ...]]]
     codes: Mapping[Node, int]
 
 
@@ -201,7 +212,7 @@ class Layout:
     block : Block
         What runs.
     build : Build
-        Addresses and codes.
+        Numbers and codes.
     calls : mapping of Storage to int, optional
         Numbers of the memories that calls bring: inputs first, then outputs.
     outer : Layout, optional
@@ -235,20 +246,21 @@ class Layout:
             if piece.kernel is None:
                 yield from self._control(piece, build)
                 continue
-            text, (address, given) = piece.kernel.text, build.address(piece)
+            text, (function, kernel, given) = piece.kernel.text, build.function(piece)
+            launch = Launch(self, piece.step, function, kernel, given, piece.writes, piece.position)
             if text is None:
-                yield Launch(self, piece.step, address, given, piece.writes, piece.position, is_callback=True)
+                yield replace(launch, is_callback=True)
                 continue
-            for number, stage in enumerate(text.stages):
-                given = arguments(text, piece.bindings, build.codes, number)
-                launch = Launch(self, piece.step, address, given, piece.writes, piece.position, stage)
-                yield replace(launch, sources=_sources(piece, stage))
+            for k, stage in enumerate(text.stages):
+                given = arguments(text, piece.bindings, build.codes, k)
+                sources = _sources(piece, stage)
+                yield replace(launch, arguments=given, stage=stage, sources=sources, number=k)
 
     def _control(self, piece: Piece, build: Build) -> Iterator[Launch]:
         step = piece.step
         if step is None:
             return
-        launch = Launch(self, step, 0, (), piece.writes, piece.position)
+        launch = Launch(self, step, 0, 0, (), piece.writes, piece.position)
         if step.node.op.name != "loop":
             yield replace(launch, nested=tuple(self._branch(step.node, b, build) for b in piece.blocks))
             return
@@ -381,7 +393,7 @@ class Layout:
                 return word
             return replace(word, slices=(*word.slices, Sliced(self, place.stride, place.flip)))
         if isinstance(lies.node.op.lowering, Leaf):
-            return Word("leaf", lies.node.payload.array.ctypes.data)
+            return Word("leaf", lies.node)
         return Word("arena", (self, lies))
 
     # -- what launches touch
@@ -438,15 +450,6 @@ class Layout:
         if leaf and written:
             # No variable changes before all checks of earlier steps have passed.
             yield Touch(STATUS, None, False)
-
-    def unshared_size(self, sizes: Mapping[str, int]) -> int:
-        """Return the bytes that all temporaries and working memory would take side by side."""
-        elsewhere = {*self.calls, *self.outside, *self.assignment.in_place.values(), *self.assignment.parts}
-        written = dict.fromkeys(s for launch in self.launches for s in launch.writes)
-        found = [byte_size(s) for s in written if s not in elsewhere]
-        found += [scratch_size(s) for h in self.launches for s in h.scratches if s not in h.layout.kept]
-        inner = sum(n.unshared_size(sizes) for launch in self.launches for n in launch.nested)
-        return inner + sum(aligned(dims.evaluate(size, sizes)) for size in found)
 
 
 def arguments(

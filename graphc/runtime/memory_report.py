@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphc.ir import Graph
-from graphc.lower.steps import Storage
-from graphc.printing import few
-from graphc.runtime.layout import Layout
+from graphc import dims
+from graphc.placement import aligned
+from graphc.runtime.image import Facts
 from graphc.runtime.plan import Plan
 
 
@@ -39,22 +38,24 @@ class MemoryReport:
     kept: int
 
     @classmethod
-    def of(cls, layout: Layout, plan: Plan | None) -> MemoryReport:
-        """Describe a layout, with byte counts at a plan's sizes."""
-        assignment = layout.assignment
-        temporaries = [s for s in assignment.lifetimes if s not in layout.calls]
+    def of(cls, facts: Facts, plan: Plan | None) -> MemoryReport:
+        """Give the facts about a program, with byte counts at a plan's sizes."""
+        sizes = None if plan is None else dict(plan.sizes)
         return cls(
-            [_described(s) for s in temporaries],
-            [str(v.name) for v in assignment.in_place],
-            [str(v.name) for v, _ in assignment.committed],
-            len(assignment.home) - len(assignment.in_place),
-            dict(plan.sizes) if plan is not None else None,
+            list(facts.temporaries),
+            list(facts.in_place),
+            list(facts.committed),
+            facts.reused,
+            sizes,
             plan.arena_size if plan is not None else 0,
-            layout.unshared_size(plan.sizes) if plan is not None else 0,
+            sum(aligned(dims.evaluate(d, sizes)) for d in facts.unshared) if sizes is not None else 0,
             sum(p.size for p in plan.prepared) if plan is not None else 0,
         )
 
     def __str__(self) -> str:
+        # Deferred: printing describes graphs, which running has no need of.
+        from graphc.printing import few
+
         lines = [
             f"temporaries: {len(self.temporaries)}, results in an operand's memory: {self.reused}",
             f"variables updated in place ({len(self.in_place)}): {few(self.in_place, 8)}",
@@ -66,9 +67,3 @@ class MemoryReport:
         if self.kept:
             lines.append(f"packed weights and tables, kept from call to call: {self.kept} bytes")
         return "\n".join(lines)
-
-
-def _described(storage: Storage) -> str:
-    node = storage.node
-    inner = node.payload.outputs[storage.item] if isinstance(node.payload, Graph) else node
-    return f"{inner.op.name}: {inner.type}  {inner.where}"

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
-from graphc.control.loop import Loop
 from graphc.dims import Dim
-from graphc.errors import PassError
-from graphc.lower.steps import Storage, storage_of
-from graphc.memory import ALIGNMENT, Block, aligned, place
+from graphc.placement import ALIGNMENT, Block, aligned, place
 from graphc.runtime import control_llvm, runner, team
 from graphc.runtime import schedule as scheduling
 from graphc.runtime.control_llvm import SLICE_WORDS
-from graphc.runtime.layout import STATUS, Launch, Layout, Room, Touch, Word
+from graphc.runtime.image import Call, Image, Loop, Room, Step, Switch, Touch, Word
 from graphc.runtime.prepared import Prepared
 from graphc.runtime.schedule import Span, Task, Unit
 from graphc.types import DType
@@ -35,9 +32,6 @@ LARGE = 1 << 18
 _LOOP_WORDS = 9
 # As many iterations as a loop without a bound may have.
 _ENDLESS = (1 << 63) - 1
-# What words of a launch that need not run at every call hold; and what holds the place of anything else.
-_LASTING = ("kept", "leaf", "size")
-_UNUSED = Word("size", 0)
 # How many iterations to expect of a loop whose number is known only when it runs.
 _GUESSED_ROUNDS = 16
 
@@ -56,6 +50,26 @@ class Arena:
         self.memory = np.empty(size + ALIGNMENT, np.uint8)
         address: int = self.memory.ctypes.data
         self.base = -(-address // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Linked:
+    """An image in this process: the addresses of what it numbers.
+
+    Attributes
+    ----------
+    image : Image
+        What runs.
+    functions, leaves : sequence of int
+        Addresses of functions, and of the memory of leaves.
+    status : int
+        That of the status word.
+    """
+
+    image: Image
+    functions: Sequence[int]
+    leaves: Sequence[int]
+    status: int
 
 
 @dataclass
@@ -117,22 +131,20 @@ class Plan:
         self.base = base
 
 
-def build(
-    layout: Layout, sizes: Mapping[str, int], status: int, threads: int, prepared: Sequence[Prepared]
-) -> Plan:
+def build(linked: Linked, sizes: Mapping[str, int], threads: int, prepared: Sequence[Prepared]) -> Plan:
     """Lay out tables, args blocks and temporaries for the given sizes and number of threads.
 
     `prepared` is what is kept from call to call at these sizes.
     """
-    writer = _Writer(layout, sizes, status, threads, prepared)
-    tables = writer.tables(layout)
-    preparing = [(p, writer.preparation(p.launch)) for p in prepared if p.stale or p.variables]
+    writer = _Writer(linked, sizes, threads, prepared)
+    tables = writer.tables(0)
+    preparing = [(p, writer.preparation(p.call)) for p in prepared if p.stale or p.variables]
     words = (ctypes.c_int64 * len(writer.words))(*writer.words)
     base = ctypes.addressof(words)
     for slot, position in writer.own_slots:
         words[slot] = base + 8 * position
-    graph = layout.block.graph
-    extents = [writer.evaluate(n.type.size) * n.type.dtype.itemsize for n in (*graph.inputs, *graph.outputs)]
+    inputs, outputs = [port.type for port in linked.image.inputs], linked.image.outputs
+    extents = [writer.evaluate(type.size) * type.dtype.itemsize for type in (*inputs, *outputs)]
     return Plan(
         dict(sizes),
         threads,
@@ -140,9 +152,9 @@ def build(
         *tables.addresses(base),
         writer.call_slots,
         writer.inner_slots,
-        [(n.type.concrete(sizes), n.type.dtype) for n in graph.outputs],
+        [(type.concrete(sizes), type.dtype) for type in outputs],
         extents,
-        tuple(k for k in range(len(graph.outputs)) if extents[len(graph.inputs) + k] >= LARGE),
+        tuple(k for k in range(len(outputs)) if extents[len(inputs) + k] >= LARGE),
         writer.arena_slots,
         writer.arena_size,
         list(prepared),
@@ -156,7 +168,7 @@ _Entry = tuple[int, int]
 
 @dataclass(frozen=True)
 class _Tables:
-    """What a layout runs: positions of the tables for one thread and for the team, and nanoseconds."""
+    """What a section runs: positions of the tables for one thread and for the team, and nanoseconds."""
 
     table: int
     shared: int | None
@@ -168,7 +180,7 @@ class _Tables:
 
 
 def _forms(inner: Sequence[_Tables]) -> list[list[int]]:
-    """Return the tables of nested blocks for one thread, and for the team if one of them has such a form."""
+    """Return the tables of nested sections for one thread, and for the team if one has such a form."""
     alone = [t.table for t in inner]
     together = [t.table if t.shared is None else t.shared for t in inner]
     return [alone] if alone == together else [alone, together]
@@ -176,11 +188,11 @@ def _forms(inner: Sequence[_Tables]) -> list[list[int]]:
 
 @dataclass
 class _Place:
-    """Where a layout's memory lies: its bytes, offsets and ends within it, and where it begins."""
+    """Where a section's memory lies: its bytes, offsets of its rooms and their ends, and where it begins."""
 
     size: int
-    offsets: Mapping[object, int]
-    ends: Mapping[object, int]
+    offsets: Sequence[int]
+    ends: Sequence[int]
     base: int = 0
 
 
@@ -198,21 +210,17 @@ class _Writer:
     """Writes tables and args blocks, noting which words calls must rewrite."""
 
     def __init__(
-        self,
-        layout: Layout,
-        sizes: Mapping[str, int],
-        status: int,
-        threads: int,
-        prepared: Sequence[Prepared],
+        self, linked: Linked, sizes: Mapping[str, int], threads: int, prepared: Sequence[Prepared]
     ) -> None:
+        self.sections = linked.image.sections
+        self.linked = linked
         self.sizes = sizes
-        self.kept = {scratch: address for p in prepared for scratch, address in p.addresses.items()}
-        self.status = status
         self.threads = threads
+        self.kept = {number: address for p in prepared for number, address in p.addresses.items()}
         self.known: dict[Dim, int] = {}
-        self.places: dict[Layout, _Place] = {}
-        self.arena_size = self.place(layout)
-        self.settle(layout, 0)
+        self.places: dict[int, _Place] = {}
+        self.arena_size = self.place(0)
+        self.settle(0, 0)
         self.words: list[int] = []
         self.call_slots: list[tuple[int, int]] = []
         self.inner_slots: list[tuple[int, int, int]] = []
@@ -220,7 +228,7 @@ class _Writer:
         # Words that hold the address of another word: its position.
         self.own_slots: list[tuple[int, int]] = []
         # For the body of each loop, the words that move with its iterations.
-        self.moving: dict[Layout, list[_Moving]] = {}
+        self.moving: dict[int, list[_Moving]] = {}
 
     def evaluate(self, d: Dim) -> int:
         """Return the value of a dimension; each is worked out once."""
@@ -231,11 +239,14 @@ class _Writer:
         return self.known[d]
 
     # -- the arena
-    def place(self, layout: Layout) -> int:
-        """Place what a layout needs room for, nested blocks first; return how many bytes that takes."""
-        blocks = [Block(r.key, r.first, r.last, self.room(r)) for r in layout.rooms]
-        offsets, size = place(blocks)
-        self.places[layout] = _Place(size, offsets, {b.key: offsets[b.key] + b.size for b in blocks})
+    def place(self, section: int) -> int:
+        """Place what a section needs room for, nested ones first; return how many bytes that takes."""
+        rooms = self.sections[section].rooms
+        blocks = [Block(k, r.first, r.last, self.room(r)) for k, r in enumerate(rooms)]
+        found, size = place(blocks)
+        offsets = [found[b.key] for b in blocks]
+        ends = [start + b.size for start, b in zip(offsets, blocks, strict=True)]
+        self.places[section] = _Place(size, offsets, ends)
         return size
 
     def room(self, room: Room) -> int:
@@ -245,31 +256,31 @@ class _Writer:
             return sum(sizes) if room.side_by_side else max(sizes)
         return self.evaluate(room.size) * (self.threads if room.private else 1)
 
-    def settle(self, layout: Layout, base: int) -> None:
-        """Fix where in the arena a layout's memory begins, and that of the blocks nested in it."""
-        found = self.places[layout]
+    def settle(self, section: int, base: int) -> None:
+        """Fix where in the arena a section's memory begins, and that of the ones nested in it."""
+        found = self.places[section]
         found.base = base
-        for room in layout.rooms:
-            start = base + found.offsets[room.key]
+        for room, offset in zip(self.sections[section].rooms, found.offsets, strict=True):
+            start = base + offset
             for nested in room.nested:
                 self.settle(nested, start)
                 start += aligned(self.places[nested].size) if room.side_by_side else 0
 
     # -- tables
-    def tables(self, layout: Layout) -> _Tables:
-        """Write what a layout runs, as a table for one thread and as one for the team."""
+    def tables(self, section: int) -> _Tables:
+        """Write what a section runs, as a table for one thread and as one for the team."""
         steps: list[_Entry] = []
         shared: list[_Entry] = []
         waiting: list[Task] = []
         work = 0
-        for launch in layout.launches:
-            alone, together, cost = self.launch(layout, launch)
+        for step in self.sections[section].steps:
+            alone, together, cost = self.step(step)
             work += cost
             steps.append(alone)
             if self.threads == 1:
                 continue
-            if together is None and not launch.calls_back:
-                waiting.append(self.task(layout, launch, alone, cost))
+            if together is None and not step.calls_back:
+                waiting.append(self.task(step, alone, cost))
                 continue
             shared += [*self.jobs(waiting), together or alone]
             waiting = []
@@ -278,78 +289,69 @@ class _Writer:
         # What is the same for the team as for one thread needs no table of its own.
         return _Tables(table, None if shared == steps or self.threads == 1 else self.table(shared), work)
 
-    def launch(self, layout: Layout, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
-        """Write the args block of a launch that stands in a layout.
+    def step(self, step: Step) -> tuple[_Entry, _Entry | None, int]:
+        """Write the args block of a step; return it, its form for the team if it has one, and its work."""
+        if isinstance(step, Loop):
+            return self.loop(step)
+        if isinstance(step, Switch):
+            return self.switch(step)
+        return self.entry(step), None, self.evaluate(step.work)
 
-        Return it, its form for the team if it has one, and its work.
-        """
-        if launch.nested:
-            return self.loop(launch) if launch.cells else self.branch(launch)
-        block = [launch.layout.word(a) for a in launch.arguments]
-        args = self.arguments(block, layout)
-        return (launch.address, args), None, self.evaluate(launch.stage.work)
+    def entry(self, call: Call) -> _Entry:
+        """Write the args block of a call."""
+        start = len(self.words)
+        self.words += [0] * len(call.words)
+        for slot, word in enumerate(call.words, start):
+            self.put(slot, word)
+        return self.linked.functions[call.function], start
 
-    def preparation(self, launch: Launch) -> _Tables:
-        """Write what a launch runs that need not run at every call; it uses nothing of the arena."""
-        words = map(launch.layout.word, launch.arguments)
-        args = self.arguments([w if w.kind in _LASTING else _UNUSED for w in words], None)
-        units, work = self.evaluate(launch.stage.units), self.evaluate(launch.stage.work)
-        steps = [(launch.address, args)]
-        shared = self.jobs([Task(*steps[0], units, work, ())]) if self.threads > 1 else steps
-        return _Tables(self.table(steps), None if shared == steps else self.table(shared), work)
+    def preparation(self, call: Call) -> _Tables:
+        """Write a call that need not be made every time; it uses nothing of the arena."""
+        entry = self.entry(call)
+        units, work = self.evaluate(call.units), self.evaluate(call.work)
+        shared = self.jobs([Task(*entry, units, work, ())]) if self.threads > 1 else [entry]
+        return _Tables(self.table([entry]), None if shared == [entry] else self.table(shared), work)
 
-    def loop(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
+    def loop(self, loop: Loop) -> tuple[_Entry, _Entry | None, int]:
         """Write a loop's tables and args blocks."""
-        layout, body = launch.layout, launch.nested[0]
-        node = launch.step.node if launch.step is not None else None
-        if node is None:
-            raise PassError("a loop has no node")
-        parts = Loop.of(node)
-        inner = [self.tables(n) for n in launch.nested]
-        most = _ENDLESS if parts.length is None else self.evaluate(parts.length)
-        given = Word("size", 0) if parts.count is None else layout.word(storage_of(parts.count))
-        number, flag = (layout.word(c) for c in launch.cells)
-        steps = layout.word(Storage(node, len(parts.carries) + len(parts.ys)))
+        nested = [loop.body] if loop.condition is None else [loop.body, loop.condition]
+        inner = [self.tables(n) for n in nested]
+        most = _ENDLESS if loop.most is None else self.evaluate(loop.most)
         # The words that move are the same in both forms.
-        moving = self.moving.pop(body, [])
+        moving = self.moving.pop(loop.body, [])
         entries: list[_Entry] = []
         for form in _forms(inner):
-            condition = form[1] if len(form) > 1 else None
             start = len(self.words)
             self.words += [0] * (_LOOP_WORDS + SLICE_WORDS * len(moving))
-            self.put(start, Word("status", STATUS))
+            self.words[start] = self.linked.status
             self.own_slots.append((start + 1, form[0]))
-            self.put(start + 2, Word("size", most))
-            self.put(start + 3, given)
-            if condition is not None:
-                self.own_slots.append((start + 4, condition))
-            self.put(start + 5, flag)
-            self.put(start + 6, number)
-            self.put(start + 7, steps)
-            self.put(start + 8, Word("size", len(moving)))
+            self.words[start + 2] = most
+            if loop.given is not None:
+                self.put(start + 3, loop.given)
+            self.own_slots += [(start + 4, condition) for condition in form[1:]]
+            self.put(start + 5, loop.flag)
+            self.put(start + 6, loop.number)
+            self.put(start + 7, loop.total)
+            self.words[start + 8] = len(moving)
             for k, move in enumerate(moving):
                 at = start + _LOOP_WORDS + SLICE_WORDS * k
                 self.own_slots.append((at, move.slot))
                 self.put(at + 1, move.base)
-                self.put(at + 2, Word("size", self.evaluate(move.stride)))
-                self.put(at + 3, Word("size", int(move.flip)))
+                self.words[at + 2] = self.evaluate(move.stride)
+                self.words[at + 3] = int(move.flip)
             entries.append((control_llvm.loop(), start))
-        rounds = most if parts.count is None and parts.condition is None else min(most, _GUESSED_ROUNDS)
+        certain = loop.given is None and loop.condition is None
+        rounds = most if certain else min(most, _GUESSED_ROUNDS)
         return entries[0], entries[1] if len(entries) > 1 else None, rounds * sum(t.work for t in inner)
 
-    def branch(self, launch: Launch) -> tuple[_Entry, _Entry | None, int]:
+    def switch(self, switch: Switch) -> tuple[_Entry, _Entry | None, int]:
         """Write a branch's tables and args blocks."""
-        if launch.step is None:
-            raise PassError("a branch has no node")
-        index = launch.layout.word(storage_of(launch.step.node.inputs[0]))
-        inner = [self.tables(n) for n in launch.nested]
+        inner = [self.tables(n) for n in switch.branches]
         entries: list[_Entry] = []
         for form in _forms(inner):
             start = len(self.words)
-            self.words += [0] * (3 + len(form))
-            self.put(start, Word("status", STATUS))
-            self.put(start + 1, index)
-            self.put(start + 2, Word("size", len(form)))
+            self.words += [self.linked.status, 0, len(form), *[0] * len(form)]
+            self.put(start + 1, switch.chosen)
             self.own_slots += [(start + 3 + k, table) for k, table in enumerate(form)]
             entries.append((control_llvm.switch(), start))
         return entries[0], entries[1] if len(entries) > 1 else None, max(t.work for t in inner)
@@ -362,7 +364,7 @@ class _Writer:
     def table(self, steps: Sequence[_Entry]) -> int:
         """Write a step table of kernels' addresses and positions of args blocks."""
         start = len(self.words)
-        self.words += [len(steps), self.status]
+        self.words += [len(steps), self.linked.status]
         for kernel, args in steps:
             self.own_slots.append((len(self.words) + 1, args))
             self.words += [kernel, 0]
@@ -385,64 +387,44 @@ class _Writer:
         for number, unit in enumerate(units):
             self.words += [number] * unit.blocks
         total, at = len(self.words) - tickets, len(self.words)
-        self.words += [ctypes.addressof(team.CELL), 0, 0, self.status, total, self.threads]
+        self.words += [ctypes.addressof(team.CELL), 0, 0, self.linked.status, total, self.threads]
         self.own_slots += [(at + 1, start), (at + 2, tickets)]
         return team.sharer(), at
 
-    # -- args blocks
-    def arguments(self, block: Sequence[Word], layout: Layout | None) -> int:
-        """Write an args block; return its position.
-
-        Words move with the loops around the layout in which the launch stands, not with those that it
-        was taken out of.
-        """
-        around: list[Layout] = []
-        while layout is not None:
-            around.append(layout)
-            layout = layout.outer
-        start = len(self.words)
-        self.words += [0] * len(block)
-        for slot, word in enumerate(block, start):
-            slices = tuple([s for s in word.slices if s.within in around])
-            self.put(slot, word if slices == word.slices else replace(word, slices=slices))
-        return start
-
+    # -- words
     def put(self, slot: int, word: Word) -> None:
         """Write what a word holds, as far as it is known before the call."""
         if word.slices:
             last = word.slices[-1]
-            move = _Moving(slot, replace(word, slices=word.slices[:-1]), last.stride, last.flip)
-            self.moving.setdefault(last.within, []).append(move)
+            move = _Moving(slot, word._replace(slices=word.slices[:-1]), last.stride, last.flip)
+            self.moving.setdefault(last.section, []).append(move)
             return
-        data: Any = word.data
-        offset = self.evaluate(word.offset)
-        if word.kind == "arena":
-            layout, key = data
-            found = self.places[layout]
-            self.arena_slots.append((slot, found.base + found.offsets[key] + offset))
-        elif word.kind == "call" and offset:
-            self.inner_slots.append((slot, data, offset))
-        elif word.kind == "call":
-            self.call_slots.append((slot, data))
-        elif word.kind == "kept":
-            self.words[slot] = self.kept[data]
-        elif word.kind == "size":
-            self.words[slot] = self.evaluate(data)
+        kind, number, value = word.kind, word.number, self.evaluate(word.dim)
+        if kind == "arena":
+            found = self.places[word.section]
+            self.arena_slots.append((slot, found.base + found.offsets[number] + value))
+        elif kind == "call" and value:
+            self.inner_slots.append((slot, number, value))
+        elif kind == "call":
+            self.call_slots.append((slot, number))
+        elif kind == "kept":
+            self.words[slot] = self.kept[number] + value
+        elif kind == "leaf":
+            self.words[slot] = self.linked.leaves[number] + value
         else:
-            self.words[slot] = self.status if word.kind == "status" else int(data) + offset
+            self.words[slot] = self.linked.status if kind == "status" else value
 
-    def task(self, layout: Layout, launch: Launch, entry: _Entry, work: int) -> Task:
-        """Describe a launch for the scheduler."""
-        units = 1 if launch.nested else self.evaluate(launch.stage.units)
-        return Task(*entry, units, work, tuple(map(self.span, layout.touches(launch))))
+    def task(self, step: Step, entry: _Entry, work: int) -> Task:
+        """Describe a step for the scheduler."""
+        units = self.evaluate(step.units) if isinstance(step, Call) else 1
+        return Task(*entry, units, work, tuple(map(self.span, step.touches)))
 
     def span(self, touch: Touch) -> Span:
-        """Return the memory that a launch touches, with its place in the arena."""
-        if touch.layout is None:
-            return Span(touch.key, 0, 1, touch.written)
-        found = self.places[touch.layout]
-        key: Any = touch.key
-        start, end = found.base + found.offsets[key], found.base + found.ends[key]
+        """Return the memory that a step touches, with its place in the arena."""
+        if touch.name != "arena":
+            return Span(touch.name, 0, 1, touch.written)
+        found = self.places[touch.section]
+        start, end = found.base + found.offsets[touch.room], found.base + found.ends[touch.room]
         if touch.size is not None:
             start += self.evaluate(touch.start)
             end = start + self.evaluate(touch.size)

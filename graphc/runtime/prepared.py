@@ -12,13 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from graphc import dims, leaves
-from graphc.codegen.emitter import Scratch
-from graphc.ir import Node
-from graphc.lower.rules import Leaf
-from graphc.lower.steps import Storage
-from graphc.memory import ALIGNMENT, aligned
-from graphc.runtime.layout import Launch, Layout, scratch_size
+from graphc import dims
+from graphc.placement import ALIGNMENT, aligned
+from graphc.runtime.image import Image, Preparation
+from graphc.state import CHANGES, Storage
 
 __all__ = ["Preparations", "Prepared", "Updates"]
 
@@ -26,25 +23,31 @@ Key = tuple[int, ...]
 
 
 class Prepared:
-    """The memory that one launch fills.
+    """The memory that one call fills.
 
     Parameters
     ----------
-    launch : Launch
+    preparation : Preparation
         What fills it.
-    sizes : mapping of Scratch to int
-        What it fills, in bytes.
+    sizes : mapping of int to int
+        The bytes of what it fills, by number.
     below : sequence of Prepared
-        What launches before it filled for it.
+        What calls before it filled for it.
+    leaves : iterable
+        The payloads of the leaves that it reads.
 
     Attributes
     ----------
-    addresses : dict of Scratch to int
+    call : Call
+        What fills it.
+    group : int
+        Calls of one group prepare one kernel.
+    addresses : dict of int to int
         Where each lies.
     size : int
         Bytes of all of them.
-    variables : tuple of leaves.Storage
-        The variables that the launch reads.
+    variables : tuple of Storage
+        The variables that the call reads.
     count : int
         How often it was filled.
     """
@@ -55,29 +58,36 @@ class Prepared:
         "_memory",
         "_state",
         "addresses",
+        "call",
         "count",
-        "launch",
+        "group",
         "size",
         "variables",
     )
 
-    def __init__(self, launch: Launch, sizes: Mapping[Scratch, int], below: Sequence[Prepared]) -> None:
-        self.launch = launch
+    def __init__(
+        self,
+        preparation: Preparation,
+        sizes: Mapping[int, int],
+        below: Sequence[Prepared],
+        leaves: Iterable[object],
+    ) -> None:
+        self.call = preparation.call
+        self.group = preparation.group
         self.size = sum(map(aligned, sizes.values()))
-        payloads = [n.payload for n in _leaves(launch) if n is not None]
-        self.variables = tuple(p for p in payloads if isinstance(p, leaves.Storage))
+        self.variables = tuple(p for p in leaves if isinstance(p, Storage))
         self.count = 0
         self._below = tuple(below)
         self._memory = np.empty(self.size + ALIGNMENT, np.uint8)
         self._state: tuple[int, ...] | None = None
         start: int = self._memory.ctypes.data
         start += -start % ALIGNMENT
-        self.addresses: dict[Scratch, int] = {}
-        for scratch, size in sizes.items():
-            self.addresses[scratch] = start
+        self.addresses: dict[int, int] = {}
+        for number, size in sizes.items():
+            self.addresses[number] = start
             start += aligned(size)
         for variable in self.variables:
-            leaves.CHANGES.watch(variable)
+            CHANGES.watch(variable)
 
     @property
     def stale(self) -> bool:
@@ -95,75 +105,46 @@ class Updates:
 
     __slots__ = ("_all", "_known", "_watched")
 
-    def __init__(self, storages: Iterable[leaves.Storage]) -> None:
+    def __init__(self, storages: Iterable[Storage]) -> None:
         self._all = tuple(storages)
-        self._watched: tuple[leaves.Storage, ...] = ()
+        self._watched: tuple[Storage, ...] = ()
         self._known = 0
 
     def announce(self) -> None:
         """Say that they are about to change; what it costs does not grow with those that nobody watches."""
-        if self._known != leaves.CHANGES.watched:
-            self._known = leaves.CHANGES.watched
+        if self._known != CHANGES.watched:
+            self._known = CHANGES.watched
             self._watched = tuple([s for s in self._all if s.watched])
         if self._watched:
-            leaves.CHANGES.note(self._watched)
+            CHANGES.note(self._watched)
 
 
 class Preparations:
-    """The launches of a program that need not run at every call, taken out of its layout.
+    """What a program prepares, at all sizes.
 
     Parameters
     ----------
-    layout : Layout
-        That of the whole program.
+    image : Image
+        The program's.
+    leaves : sequence
+        The payloads of its leaves, by number.
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._launches = _take(layout)
+    def __init__(self, image: Image, leaves: Sequence[object]) -> None:
+        self._preparations = image.preparations
+        self._leaves = leaves
         self._found: weakref.WeakValueDictionary[Key, Prepared] = weakref.WeakValueDictionary()
 
     def at(self, sizes: Mapping[str, int]) -> list[Prepared]:
-        """Return what they fill for a program at these sizes, in order."""
+        """Return what is prepared for a program at these sizes, in order."""
         found: list[Prepared] = []
-        for number, launch in enumerate(self._launches):
-            fills = {s: dims.evaluate(scratch_size(s), sizes) for s in launch.stage.fills}
-            key = (number, *(dims.evaluate(d, sizes) for d in launch.stage.sizes), *fills.values())
+        for number, preparation in enumerate(self._preparations):
+            fills = {f.number: dims.evaluate(f.size, sizes) for f in preparation.fills}
+            key = (number, *(dims.evaluate(d, sizes) for d in preparation.sizes), *fills.values())
             prepared = self._found.get(key)
             if prepared is None:
-                below = [p for p in found if p.launch.step is launch.step]
-                prepared = self._found[key] = Prepared(launch, fills, below)
+                below = [p for p in found if p.group == preparation.group]
+                payloads = [self._leaves[k] for k in preparation.leaves]
+                prepared = self._found[key] = Prepared(preparation, fills, below, payloads)
             found.append(prepared)
         return found
-
-
-def _take(layout: Layout) -> list[Launch]:
-    """Take out of a layout, and of those nested in it, what reads constants and lasting variables only."""
-    found = [
-        launch for launch in layout.launches if launch.sources is not None and None not in _leaves(launch)
-    ]
-    taken = frozenset(found)
-    layout.launches = tuple(launch for launch in layout.launches if launch not in taken)
-    for launch in found:
-        launch.layout.kept.update(launch.stage.fills)
-    for launch in layout.launches:
-        for inner in launch.nested:
-            found += _take(inner)
-    return found
-
-
-def _leaves(launch: Launch) -> list[Node | None]:
-    """Return the constants and variables that a launch depends on, None for anything that may change."""
-    return [_leaf(launch.layout, storage) for storage in launch.sources or ()]
-
-
-def _leaf(layout: Layout, storage: Storage) -> Node | None:
-    """Return the constant, or the variable that the program does not update, in which a value lies."""
-    lies = layout.assignment.resolve(storage)
-    if layout.outer is None:
-        return lies.node if layout.assignment.lasting(lies) else None
-    place = layout.outside.get(lies)
-    if place is None:
-        return _leaf(layout.outer, lies) if isinstance(lies.node.op.lowering, Leaf) else None
-    if place.stride is not None or not isinstance(place.handle, Storage):
-        return None
-    return _leaf(layout.outer, place.handle)

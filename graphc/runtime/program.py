@@ -7,28 +7,27 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from graphc import interpreter
-from graphc.errors import CheckError, FeedError, GraphError, caller
-from graphc.ir import Graph, Node, topological
-from graphc.leaves import CHANGES, STATE_LOCK
-from graphc.lower.steps import Storage, storage_of
-from graphc.pipeline import Stage
+from graphc.errors import CheckError, FeedError, GraphcError, GraphError, caller
+from graphc.feeds import as_array, check_feed, solve_sizes
 from graphc.runtime import buffers, runner, team
-from graphc.runtime import kernels as native
 from graphc.runtime import plan as planning
 from graphc.runtime.callbacks import RAISED, Callback, Outcome
-from graphc.runtime.kernel import Kernel
-from graphc.runtime.layout import Argument, Build, Layout
+from graphc.runtime.executable import Executable, Meaning
 from graphc.runtime.memory_report import MemoryReport
-from graphc.runtime.plan import Arena, Plan
+from graphc.runtime.plan import Arena, Linked, Plan
 from graphc.runtime.prepared import Preparations, Updates
+from graphc.state import CHANGES, STATE_LOCK
 
 if TYPE_CHECKING:
-    from graphc.blocks import Block, Piece
+    from graphc.ir import Graph
+    from graphc.pipeline import Stage
+    from graphc.runtime.kernel import Kernel
+
+__all__ = ["MemoryReport", "Program", "Source"]
 
 Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
@@ -55,6 +54,29 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+class Source(Protocol):
+    """Where a program comes from: what it runs, and what there is to see of how it came about."""
+
+    @property
+    def executable(self) -> Executable:
+        """What runs."""
+
+    @property
+    def graph(self) -> Graph:
+        """The optimized graph."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The graph after every pass."""
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """What runs, in order."""
+
+    def failure(self, code: int, arrays: Sequence[Array], sizes: Mapping[str, int]) -> GraphcError | None:
+        """Return the error that explains why a run-time check failed, if that can be told."""
+
+
 class Program:
     """A compiled graph: call it with arrays.
 
@@ -65,72 +87,44 @@ class Program:
     ----------
     name : str
         Given at compilation.
-    graph : Graph
-        The optimized graph.
-    stages : tuple of Stage
-        The graph after every pass, with counts, times and rewrites.
-    kernels : list of Kernel
-        In execution order.
     """
 
-    def __init__(
-        self,
-        name: str,
-        stages: tuple[Stage, ...],
-        block: Block,
-        rebuild: Callable[[list[Any]], Any] | None,
-    ) -> None:
-        graph = block.graph
+    def __init__(self, name: str, source: Source, rebuild: Callable[[list[Any]], Any] | None) -> None:
+        executable = source.executable
+        image = executable.image
         self.name = name
-        self.graph = graph
-        self.stages = stages
-        self.kernels = list(block.kernels)
-        self.assignment = block.assignment
+        self._source = source
         self._rebuild = rebuild
-        self._checks = _check_codes(self.kernels)
+        self._image = image
         self._outcome = Outcome()
+        self._status = ctypes.c_int64(0)
         # Native functions that call back live as long as the program.
         self._callbacks: list[Callback] = []
-        self._layout = self._lay_out(block)
-        self._preparations = Preparations(self._layout)
-        self._updates = Updates([v.payload for v, _ in graph.updates]) if graph.updates else None
+        leaves: list[int] = [payload.array.ctypes.data for payload in executable.leaves]
+        functions = tuple(map(self._address, executable.functions))
+        self._linked = Linked(image, functions, leaves, ctypes.addressof(self._status))
+        self._preparations = Preparations(image, executable.leaves)
+        changed = [executable.leaves[k] for k in image.updates]
+        self._updates = Updates(changed) if changed else None
         self._arena = Arena()
         # Large outputs of the latest call, and the plan that they belong to.
         self._kept: dict[int, Array] = {}
         self._kept_for: Plan | None = None
         self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
-        self._status = ctypes.c_int64(0)
-        self._status_at = ctypes.addressof(self._status)
         self._run = runner.starter()
-        self._types = tuple(n.type.dtype for n in graph.inputs)
-        self._names = tuple(str(n.name) for n in graph.inputs)
-        self._results = len(graph.outputs)
+        self._types = tuple(port.type.dtype for port in image.inputs)
+        self._names = tuple(port.name for port in image.inputs)
         # Programs that touch variables exclude each other: an update is seen whole or not at all.
-        self._lock = STATE_LOCK if graph.variables else threading.RLock()
+        has_state = any(leaf.variable for leaf in image.leaves)
+        self._lock = STATE_LOCK if has_state else threading.RLock()
         _programs.add(self)
 
-    def _lay_out(self, block: Block) -> Layout:
-        sources = [k.compiled for k in self.kernels if k.compiled is not None]
-        addresses = dict(zip(sources, (k.address for k in native.load_kernels(sources)), strict=True))
-        codes = {node: code for code, node in self._checks.items()}
-        names = block.graph.dim_names
-
-        def address(piece: Piece) -> tuple[int, tuple[Argument, ...]]:
-            kernel = piece.kernel
-            if kernel is not None and kernel.compiled is not None:
-                return addresses[kernel.compiled], ()
-            if piece.step is None:
-                raise GraphError("a step without a kernel")
-            callback = Callback(piece.step, names, self._outcome)
-            self._callbacks.append(callback)
-            return callback.address, callback.arguments
-
-        graph = block.graph
-        calls = {Storage(n): k for k, n in enumerate(graph.inputs)}
-        for k, node in enumerate(graph.outputs, len(calls)):
-            # An output that is given twice has one memory for each.
-            calls.setdefault(block.assignment.resolve(storage_of(node)), k)
-        return Layout(block, Build(address, codes), calls)
+    def _address(self, function: int | Meaning) -> int:
+        if isinstance(function, int):
+            return function
+        callback = Callback(function, self._outcome)
+        self._callbacks.append(callback)
+        return callback.address
 
     # -- calling
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -166,7 +160,7 @@ class Program:
         unknown = [k for k in kwargs if k not in self._names]
         double = [k for k in kwargs if k in values]
         missing = [n for n in self._names if n not in values and n not in kwargs]
-        expected = ", ".join(f"{n.name}: {n.type}" for n in self.graph.inputs) or "no inputs"
+        expected = ", ".join(f"{n.name}: {n.type}" for n in self._image.inputs) or "no inputs"
         problems = [f"unknown input {k!r}" for k in unknown] + [f"input {k!r} given twice" for k in double]
         problems += [f"input {k!r} is missing" for k in missing]
         if len(args) > len(self._names):
@@ -242,10 +236,10 @@ class Program:
 
     def _convert(self, k: int, value: Any) -> Array:
         """Return a feed as an array the kernels can read; only Python numbers and lists change dtype."""
-        node = self.graph.inputs[k]
+        port = self._image.inputs[k]
         try:
-            found = buffers.as_array(value, node)
-            interpreter.check_feed(node, found)
+            found = as_array(value, port)
+            check_feed(port, found)
         except FeedError as error:
             raise self._named(error) from None
         return np.require(found, requirements=["C", "A"])
@@ -256,15 +250,15 @@ class Program:
         return FeedError(what, expected=error.expected, given=error.given, where=caller())
 
     def _plan(self, arrays: Sequence[Array]) -> Plan:
-        fed = dict(zip(self.graph.inputs, arrays, strict=True))
+        fed = list(zip(self._image.inputs, arrays, strict=True))
         try:
-            for node, array in fed.items():
-                interpreter.check_feed(node, array)
-            sizes = interpreter.solve_sizes(fed, self.graph.checks)
+            for port, array in fed:
+                check_feed(port, array)
+            sizes = solve_sizes(fed, self._image.checks)
         except FeedError as error:
             raise self._named(error) from None
         prepared = self._preparations.at(sizes)
-        plan = planning.build(self._layout, sizes, self._status_at, team.count, prepared)
+        plan = planning.build(self._linked, sizes, team.count, prepared)
         self._arena.reserve(plan.arena_size)
         plan.rebase(self._arena.base)
         key = tuple([a.shape for a in arrays])
@@ -318,11 +312,10 @@ class Program:
         self._status.value, self._outcome.error = 0, None
         if code == RAISED and error is not None:
             raise error
-        node = self._checks[code]
-        fed = dict(zip(self.graph.inputs, arrays, strict=True))
-        # No variable has changed yet, so interpreting what the check needs fails at the same element.
-        interpreter.run_nodes(topological([_root(self.graph, node)]), fed, plan.sizes)
-        raise CheckError(f"{node.op.name}: a run-time check failed", where=node.where)
+        failure = self._image.failures[code - 1]
+        raise self._source.failure(code, arrays, plan.sizes) or CheckError(
+            f"{failure.op}: a run-time check failed", where=failure.where
+        )
 
     def _interrupted(self) -> None:
         if self._lock is not STATE_LOCK:
@@ -332,10 +325,25 @@ class Program:
 
     # -- looking
     @property
+    def graph(self) -> Graph:
+        """The optimized graph."""
+        return self._source.graph
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The graph after every pass, with counts, times and rewrites."""
+        return self._source.stages
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """What runs, in order."""
+        return self._source.kernels
+
+    @property
     def memory(self) -> MemoryReport:
         """How the program uses memory, at the sizes of the latest call."""
         plan = next(reversed(self._plans.values()), None)
-        return MemoryReport.of(self._layout, plan)
+        return MemoryReport.of(self._image.facts, plan)
 
     @property
     def specializations(self) -> list[dict[str, int]]:
@@ -349,22 +357,5 @@ class Program:
         return program_to_text(self)
 
     def __repr__(self) -> str:
-        counts = f"{len(self._names)} inputs, {self._results} outputs, {len(self.kernels)} kernels"
+        counts = f"{len(self._names)} inputs, {len(self._image.outputs)} outputs, {len(self.kernels)} kernels"
         return f"<Program {self.name!r}: {counts}>"
-
-
-def _root(graph: Graph, node: Node) -> Node:
-    """Return `node` if it stands in the graph, or the node whose sub-graph it is a part of."""
-    return next((n for n in graph.nodes if any(_contains(g, node) for g in n.subgraphs)), node)
-
-
-def _contains(graph: Graph, node: Node) -> bool:
-    return node in graph.nodes or any(_contains(g, node) for n in graph.nodes for g in n.subgraphs)
-
-
-def _check_codes(kernels: Sequence[Kernel]) -> dict[int, Node]:
-    nodes = dict.fromkeys(n for k in kernels if k.text is not None for n in k.text.checks)
-    return {code: node for code, node in enumerate(nodes, 1)}
-
-
-__all__ = ["Kernel", "MemoryReport", "Program"]
