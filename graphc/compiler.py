@@ -10,6 +10,7 @@ from graphc import blocks
 from graphc.errors import ArgumentError, caller
 from graphc.ir import Graph
 from graphc.leaves import checked_name
+from graphc.nests import Nest
 from graphc.passes import Optimize, steps_for
 from graphc.pipeline import Pipeline, Stage, kernel_count
 from graphc.runtime.building import Compiled
@@ -79,10 +80,10 @@ def compile(
         )
     fed = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     started = time.perf_counter()
-    traced, rebuild = trace(fed, outputs, updates)
+    traced, nest = trace(fed, outputs, updates)
     first = Stage("trace", traced, time.perf_counter() - started, *_counts(traced))
     stages = [first, *Pipeline(steps_for(optimize)).run(traced)[1:]]
-    return build(stages, rebuild if outputs is not None else None, label, frontend)
+    return build(stages, nest if outputs is not None else None, label, frontend)
 
 
 def _counts(graph: Graph) -> tuple[int, int, int, int]:
@@ -90,6 +91,6 @@ def _counts(graph: Graph) -> tuple[int, int, int, int]:
     return nodes, kernels, nodes, kernels
 
 
-def build(stages: Sequence[Stage], rebuild: Any, name: str, frontend: Frontend = "direct") -> Program:
+def build(stages: Sequence[Stage], nest: Nest | None, name: str, frontend: Frontend = "direct") -> Program:
     """Lower the last stage, compile its kernels and lay out the program."""
-    return Program(name, Compiled(stages, blocks.build(stages[-1].graph, frontend)), rebuild)
+    return Program(name, Compiled(stages, blocks.build(stages[-1].graph, frontend)), nest)

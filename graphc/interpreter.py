@@ -5,7 +5,7 @@ Constant folding, the differential tests, `graphc.evaluate` and debugging all us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from graphc.errors import FeedError, GraphcError, GraphError, caller
 from graphc.feeds import check_feed, solve_sizes
 from graphc.ir import Graph, Node, topological
 from graphc.lower.rules import Control, Fused, Leaf
+from graphc.nests import Nest, split
 from graphc.ops.op import resolve_attrs
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TupleType
@@ -74,36 +75,18 @@ def _placeholder(key: object) -> Node:
     raise FeedError("evaluate: a feed's key must be a placeholder", given=repr(key), where=caller())
 
 
-Rebuild = Callable[[list[Any]], Any]
-
-
-def flatten(structure: Any) -> tuple[list[Tensor], Rebuild]:
-    """Return the Tensors of a nested list, tuple or dict, and a function that rebuilds it."""
-    if isinstance(structure, Tensor):
-        return [structure], lambda values: values[0]
-    if isinstance(structure, Mapping):
-        keys = list(structure)
-        flat, in_order = flatten([structure[k] for k in keys])
-        return flat, lambda values: dict(zip(keys, in_order(values), strict=True))
-    if not isinstance(structure, (list, tuple)):
-        raise GraphError(
-            "outputs must be Tensors",
-            expected="a Tensor, or a list, tuple or dict of Tensors",
-            given=type(structure).__name__,
-            where=caller(),
-        )
-    parts = [flatten(item) for item in structure]
-
-    def rebuild(values: list[Any]) -> Any:
-        at, made = 0, []
-        for items, inner in parts:
-            made.append(inner(values[at : at + len(items)]))
-            at += len(items)
-        if hasattr(structure, "_fields"):
-            return type(structure)(*made)
-        return made if isinstance(structure, list) else tuple(made)
-
-    return [t for items, _ in parts for t in items], rebuild
+def flatten(structure: Any) -> tuple[list[Tensor], Nest]:
+    """Return the Tensors of a nested list, tuple or dict, and the structure, which rebuilds it."""
+    values, nest = split(structure)
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise GraphError(
+                "outputs must be Tensors",
+                expected="a Tensor, or a list, tuple or dict of Tensors",
+                given=type(value).__name__,
+                where=caller(),
+            )
+    return values, nest
 
 
 def run_nodes(

@@ -15,13 +15,14 @@ from graphc.feeds import DimCheck
 from graphc.interpreter import flatten
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import Variable
+from graphc.nests import Nest
 from graphc.tensor import Tensor, TensorLike, as_tensor
 
 Updates = Mapping[Variable, TensorLike] | Iterable[tuple[Variable, TensorLike]]
 
 
-def trace(inputs: Sequence[Tensor], outputs: Any, updates: Updates | None = None) -> tuple[Graph, Any]:
-    """Return the graph of `outputs` and `updates`, and the function that rebuilds the output structure.
+def trace(inputs: Sequence[Tensor], outputs: Any, updates: Updates | None = None) -> tuple[Graph, Nest]:
+    """Return the graph of `outputs` and `updates`, and the structure of the outputs.
 
     Raises
     ------

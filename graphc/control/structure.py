@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from graphc.nests import Nest, split
 from graphc.tensor import Tensor, as_tensor
 
 __all__ = ["Rebuild", "describe", "flatten", "leaves"]
@@ -12,7 +13,7 @@ __all__ = ["Rebuild", "describe", "flatten", "leaves"]
 Rebuild = Callable[[list[Any]], Any]
 
 
-def flatten(structure: Any) -> tuple[list[Tensor], Rebuild]:
+def flatten(structure: Any) -> tuple[list[Tensor], Nest]:
     """Return the values of nested lists, tuples and dicts as Tensors, and what rebuilds the structure.
 
     None is an empty structure.  Dicts keep the order of their keys.
@@ -21,17 +22,9 @@ def flatten(structure: Any) -> tuple[list[Tensor], Rebuild]:
     return [as_tensor(v) for v in found], rebuild
 
 
-def leaves(structure: Any) -> tuple[list[Any], Rebuild]:
+def leaves(structure: Any) -> tuple[list[Any], Nest]:
     """Return the values of nested lists, tuples and dicts as they are, and what rebuilds the structure."""
-    if structure is None:
-        return [], lambda values: None
-    if isinstance(structure, Mapping):
-        keys = list(structure)
-        flat, in_order = leaves([structure[k] for k in keys])
-        return flat, lambda values: dict(zip(keys, in_order(values), strict=True))
-    if _is_sequence(structure):
-        return _sequence_leaves(structure)
-    return [structure], lambda values: values[0]
+    return split(structure, _is_sequence, none_is_empty=True)
 
 
 def _is_sequence(value: Any) -> bool:
@@ -41,21 +34,6 @@ def _is_sequence(value: Any) -> bool:
 
 def _is_array(value: list[Any]) -> bool:
     return bool(value) and all(isinstance(v, (bool, int, float)) for v in value)
-
-
-def _sequence_leaves(structure: Any) -> tuple[list[Any], Rebuild]:
-    parts = [leaves(item) for item in structure]
-
-    def rebuild(values: list[Any]) -> Any:
-        at, made = 0, []
-        for items, inner in parts:
-            made.append(inner(values[at : at + len(items)]))
-            at += len(items)
-        if hasattr(structure, "_fields"):
-            return type(structure)(*made)
-        return made if isinstance(structure, list) else tuple(made)
-
-    return [v for items, _ in parts for v in items], rebuild
 
 
 def describe(structure: Any) -> str:

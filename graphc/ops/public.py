@@ -13,6 +13,7 @@ from graphc.ops.einstein import *
 from graphc.ops.elementwise import *
 from graphc.ops.extrema import *
 from graphc.ops.functions import *
+from graphc.ops.gamma_derivatives import *
 from graphc.ops.grids import *
 from graphc.ops.group_normalization import *
 from graphc.ops.indexing import *
@@ -21,11 +22,10 @@ from graphc.ops.linalg import *
 from graphc.ops.linear_units import *
 from graphc.ops.logic import *
 from graphc.ops.markers import *
-from graphc.ops.masked_softmax import *
+from graphc.ops.masking import *
 from graphc.ops.normalization import *
 from graphc.ops.norms import *
 from graphc.ops.padding import *
-from graphc.ops.polygamma import *
 from graphc.ops.pooling import *
 from graphc.ops.power import *
 from graphc.ops.products import *
@@ -34,7 +34,7 @@ from graphc.ops.reductions import *
 from graphc.ops.refused import *
 from graphc.ops.regions import *
 from graphc.ops.resizing import *
-from graphc.ops.roi_align import *
+from graphc.ops.roi_alignment import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *

@@ -13,8 +13,8 @@ from graphc.lower.expr import call
 from graphc.ops.arithmetic import square
 from graphc.ops.elementwise import Unary, unary
 from graphc.ops.functions import erf_numpy, exp
+from graphc.ops.gamma_derivatives import bernoulli, polygamma, zeta_numpy
 from graphc.ops.op import Sample
-from graphc.ops.polygamma import bernoulli, polygamma, zeta_numpy
 
 __all__ = ["digamma", "erfc", "erfcinv", "erfinv", "lgamma"]
 

@@ -6,13 +6,14 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from graphc.errors import CheckError, FeedError, GraphcError, GraphError, caller
 from graphc.feeds import as_array, check_feed, solve_sizes
+from graphc.nests import Nest
 from graphc.runtime import buffers, runner, team
 from graphc.runtime import plan as planning
 from graphc.runtime.callbacks import RAISED, Callback, Outcome
@@ -89,12 +90,12 @@ class Program:
         Given at compilation.
     """
 
-    def __init__(self, name: str, source: Source, rebuild: Callable[[list[Any]], Any] | None) -> None:
+    def __init__(self, name: str, source: Source, nest: Nest | None) -> None:
         executable = source.executable
         image = executable.image
         self.name = name
         self._source = source
-        self._rebuild = rebuild
+        self._nest = nest
         self._image = image
         self._outcome = Outcome()
         self._status = ctypes.c_int64(0)
@@ -153,7 +154,7 @@ class Program:
             args = self._by_name(args, kwargs)
         with self._lock:
             results = self._execute(args, out)
-        return None if self._rebuild is None else self._rebuild(results)
+        return None if self._nest is None else self._nest(results)
 
     def _by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         values = dict(zip(self._names, args, strict=False))
