@@ -13,7 +13,7 @@ from graphc.leaves import checked_name
 from graphc.nests import Nest
 from graphc.passes import Optimize, steps_for
 from graphc.pipeline import Pipeline, Stage, kernel_count
-from graphc.runtime.building import Compiled
+from graphc.runtime.building import Compiled, Options
 from graphc.runtime.kernel_source import Frontend
 from graphc.runtime.program import Program
 from graphc.tensor import Tensor
@@ -81,16 +81,26 @@ def compile(
     fed = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     started = time.perf_counter()
     traced, nest = trace(fed, outputs, updates)
-    first = Stage("trace", traced, time.perf_counter() - started, *_counts(traced))
+    seconds = time.perf_counter() - started
+    structure = nest if outputs is not None else None
+    return compile_traced(traced, structure, label, optimize, frontend, seconds)
+
+
+def compile_traced(
+    traced: Graph,
+    nest: Nest | None,
+    name: str,
+    optimize: Optimize = "full",
+    frontend: Frontend = "direct",
+    seconds: float = 0.0,
+) -> Program:
+    """Compile a graph as `trace` returns it; `seconds` is how long that took."""
+    first = Stage("trace", traced, seconds, *_counts(traced))
     stages = [first, *Pipeline(steps_for(optimize)).run(traced)[1:]]
-    return build(stages, nest if outputs is not None else None, label, frontend)
+    block = blocks.build(stages[-1].graph, frontend)
+    return Program(name, Compiled(stages, block, Options(optimize, frontend)), nest)
 
 
 def _counts(graph: Graph) -> tuple[int, int, int, int]:
     nodes, kernels = len(graph.nodes), kernel_count(graph)
     return nodes, kernels, nodes, kernels
-
-
-def build(stages: Sequence[Stage], nest: Nest | None, name: str, frontend: Frontend = "direct") -> Program:
-    """Lower the last stage, compile its kernels and lay out the program."""
-    return Program(name, Compiled(stages, blocks.build(stages[-1].graph, frontend)), nest)

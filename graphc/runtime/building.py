@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,28 @@ from graphc.errors import CheckError, GraphcError, GraphError
 from graphc.ir import Graph, Node, topological
 from graphc.lower.steps import Step, Storage, storage_of
 from graphc.ops.op import resolve_attrs
+from graphc.passes import Optimize
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
 from graphc.runtime.executable import Array, Executable, Meaning
 from graphc.runtime.imaging import image_of
 from graphc.runtime.kernel import Kernel
-from graphc.runtime.kernel_source import KernelSource
+from graphc.runtime.kernel_source import Frontend, KernelSource
 from graphc.runtime.layout import Argument, Build, Layout
 
 if TYPE_CHECKING:
     from graphc.blocks import Block, Piece
     from graphc.memory import Assignment
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a program was compiled, which with its traced graph is all that it takes to compile it again."""
+
+    optimize: Optimize
+    frontend: Frontend
 
 
 class Compiled:
@@ -35,9 +45,12 @@ class Compiled:
         The graph after every pass.
     block : Block
         The last one, lowered.
+    options : Options
+        How it was compiled.
     """
 
-    def __init__(self, stages: Sequence[Stage], block: Block) -> None:
+    def __init__(self, stages: Sequence[Stage], block: Block, options: Options) -> None:
+        self.options = options
         self.stages = tuple(stages)
         self.graph: Graph = block.graph
         self.assignment: Assignment = block.assignment
