@@ -20,6 +20,7 @@ _NAMESPACES = ("debug", "errors", "nn", "optim", "probability", "random")
 # What a process needs that only runs compiled programs: the rest takes far longer to import.
 _LIGHT = {
     "Program": "graphc.runtime.program",
+    "load": "graphc.artifact.loading",
     "get_num_threads": "graphc.runtime.team",
     "set_num_threads": "graphc.runtime.team",
 }

@@ -194,7 +194,7 @@ def floordiv(a: Dim, b: Dim) -> Dim:
         rest = {m: c for m, c in a.terms if c % b}
         if whole:
             return _make(whole) + floordiv(_make(rest), b)
-    return _call("//", a, b)
+    return call("//", a, b)
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
@@ -216,7 +216,9 @@ def lower_bound(dim: Dim) -> int | None:
         if not mono:
             total += coeff
             continue
-        if coeff < 0 or any((_atom_bound(a) or 0) < 0 or _atom_bound(a) is None for a in mono):
+        # Each bound once: a second look at every level would double the work with each of them.
+        bounds = [_atom_bound(a) for a in mono]
+        if coeff < 0 or any(b is None or b < 0 for b in bounds):
             return None
     return total
 
@@ -243,10 +245,11 @@ def _extremum(fn: str, a: Dim, b: Dim) -> Dim:
         if bound is not None and bound >= 0:
             return high if fn == "max" else low
     first, second = sorted((a, b), key=str)
-    return _call(fn, first, second)
+    return call(fn, first, second)
 
 
-def _call(fn: str, a: Dim, b: Dim) -> Dim:
+def call(fn: str, a: Dim, b: Dim) -> SymbolicDim:
+    """Return a call (``//``, ``max`` or ``min``) that nothing is known to simplify."""
     text = f"({_wrap(a)}//{_wrap(b)})" if fn == "//" else f"{fn}({a}, {b})"
     return SymbolicDim({(Atom(fn, (a, b), text),): 1})
 

@@ -167,5 +167,13 @@ class MissingDependencyError(GraphcError, ImportError):
     """An optional package is needed; the message says how to install it."""
 
 
+class ArtifactError(GraphcError, ValueError):
+    """An artifact that cannot be written, or a file that is damaged, altered, hostile or too new."""
+
+
+class ArtifactWarning(UserWarning):
+    """An artifact is compiled although it holds machine code; the message says why."""
+
+
 class DataError(GraphcError, ValueError):
     """A data or weights file that is wrong, truncated or of another kind."""

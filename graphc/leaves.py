@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Leaf
 from graphc.ops.op import Op, current_place
-from graphc.state import CHANGES, Storage
+from graphc.state import CHANGES, ConstantData, Storage
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TensorType, as_dtype
 
@@ -105,14 +104,6 @@ def _dimension(d: Any, owner: str) -> Dim:
 
 
 # ------------------------------------------------------------------- constants
-@dataclass(frozen=True, eq=False)
-class ConstantData:
-    """A constant's read-only array and the digest by which equal constants merge."""
-
-    array: Array
-    digest: str
-
-
 def constant(value: TensorLike, dtype: object = None, name: str | None = None) -> Tensor:
     """Embed a value in the graph.
 

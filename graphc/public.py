@@ -6,6 +6,8 @@ from graphc import nn as nn
 from graphc import optim as optim
 from graphc import probability as probability
 from graphc import random as random
+from graphc.artifact.loading import load as load
+from graphc.artifact.saving import save as save
 from graphc.autodiff import grad as grad
 from graphc.checkpointing import checkpoint as checkpoint
 from graphc.compiler import compile as compile

@@ -1,10 +1,11 @@
-"""The memory of variables, which programs share, and who must hear when it changes."""
+"""The memory of constants and variables, which programs share, and who must hear when it changes."""
 
 from __future__ import annotations
 
 import threading
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from graphc.leaves import Variable
 
-__all__ = ["CHANGES", "STATE_LOCK", "Changes", "Storage"]
+__all__ = ["CHANGES", "STATE_LOCK", "Changes", "ConstantData", "Storage"]
 
 Array = np.ndarray[Any, Any]
 # One lock for all variables: a program's updates land together, so readers must see all or none.
@@ -80,3 +81,11 @@ class Storage:
         array: Array = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
         array[...] = value
         return cls(array, trainable)
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantData:
+    """A constant's read-only array and the digest by which equal constants merge."""
+
+    array: Array
+    digest: str

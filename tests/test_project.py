@@ -139,10 +139,10 @@ def _families() -> list[str]:
     return re.findall(r"^from graphc\.ops\.(\w+) import \*$", text, re.MULTILINE)
 
 
-def test_every_error_is_a_graphc_error() -> None:
+def test_every_error_is_a_graphc_error_or_a_warning() -> None:
     found = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, Exception)]
     assert errors.GraphcError in found
-    assert all(issubclass(v, errors.GraphcError) for v in found)
+    assert all(issubclass(v, errors.GraphcError | UserWarning) for v in found)
 
 
 @pytest.mark.parametrize("name", ["nn", "optim", "random", "probability", "debug", "passes", "leaves"])

@@ -5,11 +5,13 @@ An image is read only from files whose native code is trusted, so it is read as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from graphc import dims, errors
-from graphc.dims import Dim
+from graphc import errors
+from graphc.artifact.values import ValueReader, ValueWriter
+from graphc.dims import SymbolicDim
 from graphc.errors import Where
 from graphc.feeds import DimCheck
 from graphc.runtime.image import (
@@ -30,7 +32,7 @@ from graphc.runtime.image import (
     Touch,
     Word,
 )
-from graphc.types import TensorType, as_dtype
+from graphc.types import TensorType
 
 __all__ = ["decode_image", "encode_image"]
 
@@ -40,61 +42,42 @@ _KINDS: Mapping[type, str] = {Call: "call", Loop: "loop", Switch: "switch"}
 
 
 def encode_image(image: Image) -> Json:
-    """Return an image as lists, objects, numbers and texts.
-
-    Tuples become lists, in the order of their fields; symbolic dimensions become references to a table.
-    """
-    table = _Table()
-    sections = [[[_step(s, table) for s in steps], table.plain(rooms)] for steps, rooms in image.sections]
-    found = {name: table.plain(value) for name, value in image._asdict().items() if name != "sections"}
-    return {**found, "sections": sections, "dims": table.rows}
+    """Return an image as pure data: tuples are lists, in the order of their fields."""
+    values = ValueWriter()
+    plain = partial(_plain, values)
+    sections = [[[_step(s, plain) for s in steps], plain(rooms)] for steps, rooms in image.sections]
+    found = {name: plain(value) for name, value in image._asdict().items() if name != "sections"}
+    return {**found, "sections": sections, "tables": values.tables}
 
 
-def _step(step: Step, table: _Table) -> Json:
-    return [_KINDS[type(step)], *table.plain(step)]
+def _step(step: Step, plain: Callable[[Any], Json]) -> Json:
+    return [_KINDS[type(step)], *plain(tuple(step))]
 
 
-class _Table:
-    """Writes plain values, collecting symbolic dimensions as it goes."""
-
-    def __init__(self) -> None:
-        self.rows: list[Json] = []
-        self._numbers: dict[dims.SymbolicDim, int] = {}
-
-    def plain(self, value: Any) -> Json:
-        """Return a value as JSON; a dimension is a number, or an object with its number in the table."""
-        if isinstance(value, dims.SymbolicDim):
-            return {"dim": self._number(value)}
-        if isinstance(value, TensorType):
-            return [str(value.dtype), self.plain(value.shape)]
-        if isinstance(value, Where):
-            return [value.file, value.line]
-        if isinstance(value, DimCheck):
-            places = [self.plain(d) for d in (value.left, value.right)]
-            return [*places, value.why, self.plain(value.where), value.error.__name__]
-        if isinstance(value, tuple):
-            return [self.plain(v) for v in value]
-        return value
-
-    def _number(self, dim: dims.SymbolicDim) -> int:
-        if dim not in self._numbers:
-            terms = [[coefficient, [self._atom(a) for a in atoms]] for atoms, coefficient in dim.terms]
-            self._numbers[dim] = len(self.rows)
-            self.rows.append(terms)
-        return self._numbers[dim]
-
-    def _atom(self, atom: dims.Atom) -> Json:
-        return atom.text if atom.fn == "name" else [atom.fn, *map(self.plain, atom.args), atom.text]
+def _plain(values: ValueWriter, value: Any) -> Json:
+    if isinstance(value, SymbolicDim):
+        return values.dim(value)
+    if isinstance(value, TensorType):
+        return values.type(value)
+    if isinstance(value, Where):
+        return values.place(value)
+    if isinstance(value, DimCheck):
+        sides = [values.dim(value.left), values.dim(value.right)]
+        return [*sides, value.why, values.place(value.where), value.error.__name__]
+    if isinstance(value, tuple):
+        return [_plain(values, v) for v in value]
+    return value
 
 
 def decode_image(data: Json) -> Image:
     """Return the image that `encode_image` has written."""
-    read = _Reader(data["dims"])
+    read = _Reader(ValueReader(data["tables"]))
+    types, places = read.values.type, read.values.place
     return Image(
-        tuple(Port(name, read.type(type), Where(*where)) for name, type, where in data["inputs"]),
-        tuple(map(read.type, data["outputs"])),
+        tuple(Port(name, types(type), places(where)) for name, type, where in data["inputs"]),
+        tuple(map(types, data["outputs"])),
         tuple(map(read.check, data["checks"])),
-        tuple(LeafInfo(variable, name, read.type(type)) for variable, name, type in data["leaves"]),
+        tuple(LeafInfo(variable, name, types(type)) for variable, name, type in data["leaves"]),
         tuple(data["updates"]),
         data["functions"],
         tuple(
@@ -102,40 +85,24 @@ def decode_image(data: Json) -> Image:
             for steps, rooms in data["sections"]
         ),
         tuple(map(read.preparation, data["preparations"])),
-        tuple(Failure(op, Where(*where)) for op, where in data["failures"]),
+        tuple(Failure(op, places(where)) for op, where in data["failures"]),
         read.facts(data["facts"]),
     )
 
 
 class _Reader:
-    """Reads what `_Table` has written."""
+    """Reads the parts of an image."""
 
-    def __init__(self, rows: Sequence[Json]) -> None:
-        self._dims: list[Dim] = []
-        for row in rows:
-            terms = {tuple(map(self._atom, atoms)): coefficient for coefficient, atoms in row}
-            self._dims.append(dims.SymbolicDim(terms))
-
-    def _atom(self, data: Json) -> dims.Atom:
-        if isinstance(data, str):
-            return dims.Atom("name", (), data)
-        fn, left, right, text = data
-        return dims.Atom(fn, (self.dim(left), self.dim(right)), text)
-
-    def dim(self, data: Json) -> Dim:
-        """Return a dimension."""
-        found: Dim = data if isinstance(data, int) else self._dims[data["dim"]]
-        return found
-
-    def type(self, data: Json) -> TensorType:
-        """Return a tensor type."""
-        dtype, shape = data
-        return TensorType(tuple(map(self.dim, shape)), as_dtype(dtype))
+    def __init__(self, values: ValueReader) -> None:
+        self.values = values
+        # Offsets may be negative.
+        self.dim = values.check_side
 
     def check(self, data: Json) -> DimCheck:
         """Return an equality of dimensions; its error is one of graphc's."""
         left, right, why, where, error = data
-        return DimCheck(self.dim(left), self.dim(right), why, Where(*where), getattr(errors, error))
+        place = self.values.place(where)
+        return DimCheck(self.dim(left), self.dim(right), why, place, getattr(errors, error))
 
     def word(self, data: Json) -> Word:
         """Return a word of an args block."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -180,7 +181,8 @@ class Op:
     cost : int
         Rough arithmetic per element, in multiplications; fusion weighs recomputation by it.
     listed : bool
-        Whether it enters the registry; False for ops that users define in place.
+        Whether it enters the registry; False for ops that users define in place, of which there may be
+        several under one name.
     """
 
     name: str
@@ -200,6 +202,7 @@ class Op:
 
     def __post_init__(self) -> None:
         if not self.listed:
+            CUSTOM[self.name] = self
             return
         if self.name in REGISTRY:
             raise GraphError(f"op {self.name!r} is registered twice", where=caller())
@@ -218,6 +221,9 @@ class Op:
 
 REGISTRY: dict[str, Op] = {}
 """Every op by name, in order of definition."""
+
+CUSTOM: WeakValueDictionary[str, Op] = WeakValueDictionary()
+"""The latest op that a user defined under a name, while it is in use: artifacts find it here."""
 
 
 def make_node(

@@ -20,9 +20,9 @@ import numpy as np
 
 from graphc.errors import PassError
 from graphc.ir import Node
-from graphc.leaves import ConstantData
 from graphc.ops import broadcast_to
 from graphc.ops.op import REGISTRY, make_node
+from graphc.state import ConstantData
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import DType, Scalar, TensorType
 

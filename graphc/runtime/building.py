@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphc import dims, interpreter
-from graphc.errors import CheckError, GraphcError, GraphError
+from graphc.errors import CheckError, GraphcError, GraphError, Where
 from graphc.ir import Graph, Node, topological
+from graphc.leaves import Variable
 from graphc.lower.steps import Step, Storage, storage_of
-from graphc.ops.op import resolve_attrs
+from graphc.ops.op import Op, resolve_attrs
 from graphc.passes import Optimize
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
@@ -20,12 +21,13 @@ from graphc.runtime.imaging import image_of
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.kernel_source import Frontend, KernelSource
 from graphc.runtime.layout import Argument, Build, Layout
+from graphc.types import TensorType
 
 if TYPE_CHECKING:
     from graphc.blocks import Block, Piece
     from graphc.memory import Assignment
 
-__all__ = ["Compiled", "Options"]
+__all__ = ["Compiled", "Options", "meaning_of"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Compiled:
         The last one, lowered.
     options : Options
         How it was compiled.
+
+    Attributes
+    ----------
+    objects : list of CompiledObject
+        The machine code of its native functions, which come before those that go back into Python.
     """
 
     def __init__(self, stages: Sequence[Stage], block: Block, options: Options) -> None:
@@ -66,6 +73,7 @@ class Compiled:
         """Compile the kernels; return how layouts number what pieces call."""
         sources = list(dict.fromkeys(k.compiled for k in self.kernels if k.compiled is not None))
         self._functions += [kernel.address for kernel in native.load_kernels(sources)]
+        self.objects = [native.object_code(source) for source in sources]
         numbers = {source: k for k, source in enumerate(sources)}
         kernels = {id(kernel): k for k, kernel in enumerate(self.kernels)}
         function = partial(self._called, numbers, kernels, block.graph.dim_names)
@@ -88,6 +96,16 @@ class Compiled:
         self._functions.append(meaning)
         return len(self._functions) - 1, kernels[id(kernel)], arguments
 
+    @property
+    def traced(self) -> Graph:
+        """The graph before all passes."""
+        return self.stages[0].graph
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The variables that the program reads or updates."""
+        return [Variable.of(node) for node in self.graph.variables]
+
     def failure(self, code: int, arrays: Sequence[Array], sizes: Mapping[str, int]) -> GraphcError:
         """Return the error of a run-time check that failed, in the interpreter's words."""
         node = self._checks[code - 1]
@@ -106,14 +124,27 @@ def _meaning(step: Step | None, names: Sequence[str]) -> tuple[Meaning, tuple[Ar
         raise GraphError("a step without a kernel")
     node = step.node
 
-    def compute(operands: Sequence[Array], sizes: Mapping[str, int]) -> object:
-        found: object = node.op.numpy(*operands, **resolve_attrs(node.attrs, sizes))
-        return found
-
     operands = tuple(step.reads[i] for i in node.inputs)
     arguments: tuple[Argument, ...] = (*operands, step.writes[node], *map(dims.symbol, names), "status")
     types = tuple(i.type for i in node.inputs)
-    return Meaning(node.op.name, compute, types, node.type, tuple(names), node.where), arguments
+    return meaning_of(node.op, node.attrs, types, node.type, tuple(names), node.where), arguments
+
+
+def meaning_of(
+    op: Op,
+    attrs: Mapping[str, Any],
+    operands: tuple[TensorType, ...],
+    result: TensorType,
+    names: tuple[str, ...],
+    where: Where,
+) -> Meaning:
+    """Return what an operation computes in Python."""
+
+    def compute(values: Sequence[Array], sizes: Mapping[str, int]) -> object:
+        found: object = op.numpy(*values, **resolve_attrs(attrs, sizes))
+        return found
+
+    return Meaning(op.name, attrs, compute, operands, result, names, where)
 
 
 def _calls(block: Block) -> dict[Storage, int]:

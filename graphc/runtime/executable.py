@@ -25,6 +25,8 @@ class Meaning:
     ----------
     op : str
         Its name.
+    attrs : mapping
+        Its parameters.
     compute : callable
         From operands and sizes to the result.
     operands, result : TensorType
@@ -36,6 +38,7 @@ class Meaning:
     """
 
     op: str
+    attrs: Mapping[str, Any]
     compute: Callable[[Sequence[Array], Mapping[str, int]], object]
     operands: tuple[TensorType, ...]
     result: TensorType

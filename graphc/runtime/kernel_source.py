@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Literal
 
 from graphc.errors import KernelError
@@ -94,8 +93,15 @@ class KernelSource:
         """
         header = ",".join(f"{param}:{kind}" for param, kind in self.params)
         parts = (fingerprint, header, str(self.unroll), self.frontend, _without_comments(self.code))
-        text = "\0".join((*parts, metadata.version("numba") if self.frontend == "numba" else ""))
+        text = "\0".join((*parts, _numba_version() if self.frontend == "numba" else ""))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _numba_version() -> str:
+    # Deferred: it takes longer to import than anything else that a warm start needs.
+    from importlib import metadata
+
+    return metadata.version("numba")
 
 
 def _without_comments(code: str) -> str:

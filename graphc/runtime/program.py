@@ -25,8 +25,11 @@ from graphc.state import CHANGES, STATE_LOCK
 
 if TYPE_CHECKING:
     from graphc.ir import Graph
+    from graphc.leaves import Variable
     from graphc.pipeline import Stage
+    from graphc.runtime.building import Options
     from graphc.runtime.kernel import Kernel
+    from graphc.runtime.target import CompiledObject
 
 __all__ = ["MemoryReport", "Program", "Source"]
 
@@ -63,8 +66,24 @@ class Source(Protocol):
         """What runs."""
 
     @property
+    def traced(self) -> Graph:
+        """The graph before all passes."""
+
+    @property
     def graph(self) -> Graph:
         """The optimized graph."""
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The variables that the program reads or updates."""
+
+    @property
+    def options(self) -> Options:
+        """How it was compiled."""
+
+    @property
+    def objects(self) -> list[CompiledObject]:
+        """The machine code of its native functions."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -323,6 +342,42 @@ class Program:
             self._lock = threading.RLock()
             self._outcome.calling, self._outcome.error = False, None
             self._status.value = 0
+
+    # -- keeping
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program into a file, from which `graphc.load` has it running in milliseconds.
+
+        The file holds the graph, the present values of all variables, and the machine code.
+        `graphc.save` writes several programs that share variables into one.
+
+        Parameters
+        ----------
+        path : path-like
+            File to write; an existing one is replaced, whole or not at all.
+
+        Raises
+        ------
+        ArtifactError
+            If an operation of the graph holds what cannot be written down, such as a function.
+
+        Examples
+        --------
+        >>> import graphc as gx, os, tempfile
+        >>> x = gx.placeholder("x", shape=("n",))
+        >>> path = os.path.join(tempfile.mkdtemp(), "double.gxc")
+        >>> gx.compile(x, x * 2).save(path)
+        >>> gx.load(path)([1.0, 2.0])
+        array([2., 4.], dtype=float32)
+        """
+        # Deferred: most programs are never saved.
+        from graphc.artifact.saving import save
+
+        save(path, self)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The variables that the program reads or updates."""
+        return self._source.variables
 
     # -- looking
     @property

@@ -19,7 +19,7 @@ __all__ = ["CompiledObject", "assembly", "compile_module", "compile_text", "mach
 class CompiledObject:
     """Object code that defines one public symbol, with the optimized LLVM IR it came from.
 
-    The IR is kept compressed, since almost no one asks for it.
+    The IR is kept compressed, since almost no one asks for it; artifacts leave it out.
     """
 
     object_code: bytes

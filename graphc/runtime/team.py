@@ -40,6 +40,12 @@ def _address_of(symbol: str) -> int:
     return load_llvm(f"graphc_{symbol}", native.LLVM, symbol).address
 
 
+def prepare() -> None:
+    """Make all native code of the team callable."""
+    for symbol in ("serve", "share", "wake"):
+        _address_of(symbol)
+
+
 @functools.cache
 def sharer() -> int:
     """Return the address of the step by which the team computes a job."""
