@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from graphc import dims
 from graphc.dims import Shape
+from graphc.history import follow
 from graphc.ir import Attrs, Graph, Node
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.cluster import Cluster, common_reductions, nontrivial
@@ -442,6 +443,7 @@ class _Fusion:
                 if _is_literal(operand):
                     inner.setdefault(operand, operand)
             inner[node] = replace(node, inputs=tuple(inner[i] for i in node.inputs))
+            follow(node, inner[node])
         results = [n for n in cluster.nodes if self.leaves(n, cluster)]
         spread = frozenset(inner[n] for n in cluster.nodes if n in self.spread)
         places = {inner[n]: axes for n, axes in cluster.places.items()}
@@ -455,7 +457,7 @@ class _Fusion:
         for node in cluster.nodes:
             # Values that nobody outside reads have no image; mark them as settled.
             new.setdefault(node, node)
-        record(f"fuse {len(cluster.nodes)} nodes", images[0].where)
+        record(f"fuse {len(cluster.nodes)} nodes", images[0].where, nodes=(*cluster.nodes, *views))
 
 
 def _is_grounded(cluster: Cluster) -> bool:
