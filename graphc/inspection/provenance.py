@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from graphc.pipeline import Stage
     from graphc.runtime.kernel import Kernel
 
-__all__ = ["Compiled", "Fate", "Kind", "Provenance"]
+__all__ = ["Fate", "Kind", "Provenance", "Staged"]
 
 
-class Compiled(Protocol):
+class Staged(Protocol):
     """What provenance is found of: the stages of a graph, and the kernels that it ended in."""
 
     @property
@@ -54,7 +54,7 @@ class Provenance:
     <Kernel exp_sum>
     """
 
-    def __init__(self, program: Compiled) -> None:
+    def __init__(self, program: Staged) -> None:
         self.program = program
         self._steps: dict[int, Step] = {}
         self._places: dict[int, Places] = {}
