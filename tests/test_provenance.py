@@ -53,7 +53,7 @@ def traced(history: Provenance, op: str) -> Node:
 
 
 def fates(history: Provenance, node: Node) -> dict[str, Any]:
-    stages = history.program.stages
+    stages = history.stages
     return {stages[k].name: f for k, f in history.course(node) if f.kind != "kept"}
 
 
@@ -124,7 +124,7 @@ def test_gradient_nodes_belong_to_forward_nodes(training: Provenance) -> None:
 
 
 def test_the_correspondence_outlives_rewriting(training: Provenance) -> None:
-    last = len(training.program.stages) - 1
+    last = len(training.stages) - 1
     found = [n for n in training.places(last).owner if n.op.name == "matmul"]
     ways = {training.forward_of(n) for n in found}
     assert ways == {None, traced(training, "matmul")}
@@ -164,12 +164,12 @@ def test_copies_that_are_computed_again_have_the_origin_of_the_first() -> None:
         h = h + gx.tanh(h @ w)
     graph, _ = trace([x], gx.grad(gx.square(h).mean(), weights))
     history = Provenance(Optimized(Pipeline([*FULL, Rematerialize(7 * 256 * 64 * 4)]).run(graph)))
-    assert history.program.stages[-1].rewrites
+    assert history.stages[-1].rewrites
     consistent(history)
 
 
 def consistent(history: Provenance) -> None:
-    for index, stage in enumerate(history.program.stages):
+    for index, stage in enumerate(history.stages):
         after = history.places(index).owner
         for node, fate in history.step(index).fates.items():
             assert all(t in after for t in fate.targets), (stage.name, node)

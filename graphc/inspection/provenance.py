@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 from graphc.inspection.steps import Fate, Kind, Places, Step, places
 from graphc.ir import Graph, Node
+from graphc.lower.rules import Fused, Item
 
 if TYPE_CHECKING:
     from graphc.pipeline import Stage
@@ -28,6 +30,19 @@ class Staged(Protocol):
     def kernels(self) -> Sequence[Kernel]:
         """In execution order."""
         ...
+
+
+def computed(node: Node) -> Node:
+    """Return the node that computes a value: for the result of a fused node, the one in its sub-graph."""
+    is_item = isinstance(node.op.lowering, Item)
+    source, index = (node.inputs[0], node.attrs["index"]) if is_item else (node, 0)
+    if not isinstance(source.op.lowering, Fused):
+        return node
+    found: Node = source.payload.outputs[index]
+    return found
+
+
+_known: WeakKeyDictionary[Staged, Provenance] = WeakKeyDictionary()
 
 
 class Provenance:
@@ -55,9 +70,19 @@ class Provenance:
     """
 
     def __init__(self, program: Staged) -> None:
-        self.program = program
+        # Not the program itself: what is remembered of it must not keep it alive.
+        self.stages = tuple(program.stages)
+        self.kernels = tuple(program.kernels)
         self._steps: dict[int, Step] = {}
         self._places: dict[int, Places] = {}
+
+    @classmethod
+    def of(cls, program: Staged) -> Provenance:
+        """Return a program's provenance, found only once."""
+        found = _known.get(program)
+        if found is None:
+            found = _known[program] = cls(program)
+        return found
 
     # -- forwards
     def fate(self, stage_index: int, node: Node) -> Fate:
@@ -96,18 +121,19 @@ class Provenance:
             That of the node which stands for it; the last one has no targets or comes from the last stage.
         """
         current = node
-        for index in range(self._first_change(node), len(self.program.stages)):
+        first = self.first_stage(node)
+        for index in range(0 if first is None else first + 1, len(self.stages)):
             fate = self.fate(index, current)
             yield index, fate
             if not fate.targets:
                 return
             current = fate.targets[0]
 
-    def _first_change(self, node: Node) -> int:
-        """Return the first stage that had a node before it: past the end if none had."""
-        if node in self._traced_from:
-            return 0
-        return next((k + 1 for k in range(len(self.program.stages)) if node in self.places(k).owner), 0)
+    def first_stage(self, node: Node) -> int | None:
+        """Return the first stage in whose graph a node stands; -1 for what the user made."""
+        if node in self.step(0).before.owner:
+            return -1
+        return next((k for k in range(len(self.stages)) if node in self.places(k).owner), None)
 
     # -- backwards
     def origin(self, stage_index: int, node: Node) -> tuple[Node, ...]:
@@ -143,25 +169,26 @@ class Provenance:
         Node or None
             None for nodes of the forward program.  For a second derivative it is a node of the first.
         """
-        at = next((k for k in range(len(self.program.stages)) if node in self.places(k).owner), None)
+        at = self.first_stage(node)
         if at is None:
             return None
-        for traced in self.origin(at, node):
+        start = self.traced(node) if at < 0 else node
+        for traced in () if start is None else self.origin(max(at, 0), start):
             source = traced.source
             while source is not None:
-                image = self._traced(source)
+                image = self.traced(source)
                 if image is not None and image is not traced:
                     return image
                 source = source.source
         return None
 
-    def _traced(self, node: Node) -> Node | None:
+    def traced(self, node: Node) -> Node | None:
         """Return what stands in the traced graph for a node that the user made."""
         found = [node]
         for current in found:
             if current in self.places(0).owner:
                 return current
-            found += self.program.stages[0].history.followers.get(current, ())
+            found += self.stages[0].history.followers.get(current, ())
         return None
 
     # -- what runs
@@ -183,14 +210,19 @@ class Provenance:
             if not fate.targets:
                 return None
             last = fate.targets[0]
-        return self._kernels.get(last)
+        return self.kernel_by_node.get(last)
 
     @cached_property
-    def _kernels(self) -> dict[Node, Kernel]:
+    def kernel_by_node(self) -> dict[Node, Kernel]:
+        """For each node of the last graph that a kernel computes, that kernel."""
         found: dict[Node, Kernel] = {}
-        for kernel in self.program.kernels:
+        for kernel in self.kernels:
             for node in kernel.nodes:
                 found.setdefault(node, kernel)
+        for node in self.places(len(self.stages) - 1).owner:
+            inside = computed(node)
+            if inside is not node and inside in found:
+                found[node] = found[inside]
         return found
 
     def owner(self, stage_index: int, node: Node) -> Node | None:
@@ -202,14 +234,14 @@ class Provenance:
         """Return all nodes of a stage's graph, and where each stands."""
         found = self._places.get(stage_index)
         if found is None:
-            found = self._places[stage_index] = places(self.program.stages[stage_index].graph)
+            found = self._places[stage_index] = places(self.stages[stage_index].graph)
         return found
 
     def step(self, stage_index: int) -> Step:
         """Return what a stage made of all nodes of the graph before it."""
         found = self._steps.get(stage_index)
         if found is None:
-            stages = self.program.stages
+            stages = self.stages
             before = self._given if stage_index == 0 else stages[stage_index - 1].graph
             found = self._steps[stage_index] = Step(before, stages[stage_index])
         return found
@@ -217,11 +249,7 @@ class Provenance:
     @cached_property
     def _given(self) -> Graph:
         """What the user made, as far as tracing saw it."""
-        traced = self.program.stages[0]
+        traced = self.stages[0]
         ends = {new for news in traced.history.followers.values() for new in news}
         roots = [n for n in traced.history.followers if n not in ends]
         return Graph((), (*roots, *traced.graph.inputs, *traced.graph.roots))
-
-    @cached_property
-    def _traced_from(self) -> dict[Node, None]:
-        return dict.fromkeys(self.step(0).before.owner)

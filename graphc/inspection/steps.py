@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Fused, Item
 from graphc.pipeline import Rewrite, Stage
+from graphc.printing import few
 
 __all__ = ["Fate", "Kind", "Places", "Step", "places"]
 
@@ -226,13 +227,14 @@ class Step:
 
     def _gone(self, node: Node, known: Mapping[Node, Fate]) -> Fate:
         """Return the fate of a node of which nothing is left: that of what read it."""
-        rewrite = self._rules.get(node)
-        if rewrite is not None:
-            return Fate("pruned", rewrite.rule)
+        rules = self._rules_of(node)
         for reader in self.before.users.get(node, ()):
             fate = known[reader]
             if fate.rule and fate.targets and fate.kind != "merged":
-                return Fate("absorbed", fate.rule, fate.targets, f"with {described(reader)}, which read it")
+                rule = rules[0] if rules else fate.rule
+                return Fate("absorbed", rule, fate.targets, f"with {described(reader)}, which read it")
+        if rules:
+            return Fate("pruned", rules[0])
         owner = self.before.owner[node]
         around = known.get(owner) if owner is not None else None
         if owner is not None and around is not None and around.rule and around.targets:
@@ -250,8 +252,8 @@ def _company(node: Node, after: Places) -> str:
     """Return which ops a fused node shares its kernel with."""
     owner = after.owner[node]
     others: Iterator[Node] = iter(()) if owner is None else (n for g in owner.subgraphs for n in g.nodes)
-    names: Iterable[str] = dict.fromkeys(n.op.name for n in others if n is not node and n.inputs)
-    return f"with {', '.join(names)}" if names else ""
+    names = dict.fromkeys(n.op.name for n in others if n is not node and n.inputs)
+    return f"with {few([*names], 8)}" if names else ""
 
 
 def described(node: Node) -> str:
