@@ -14,6 +14,7 @@ from typing import Any
 
 from graphc import directions
 from graphc.errors import GradientError
+from graphc.history import differentiating
 from graphc.interpreter import flatten
 from graphc.ir import Node
 from graphc.lower.rules import Expand, Item
@@ -88,7 +89,7 @@ def _one(output: Tensor) -> Tensor:
 
 def zeros_at(target: Tensor) -> Tensor:
     """Return zeros of the target's type, with its line."""
-    with inherit_place(target.node.where):
+    with inherit_place(target.node), differentiating(target.node):
         zeros: Tensor = zeros_like(target)
     return zeros
 
@@ -133,7 +134,8 @@ def _finish(tape: _Tape, node: Node, targets: Collection[Node]) -> Iterable[tupl
     floating = has_float(node.type)
     depends = floating and node.op.name not in CUTS and _has_active_inputs(tape, node)
     if depends and node not in tape.expansions and _differentiates_expansion(node):
-        tape.expansions[node] = expand(node)
+        with differentiating(node):
+            tape.expansions[node] = expand(node)
         return ((node, True), (tape.expansions[node], False))
     if depends or (floating and node in targets):
         tape.active.add(node)
@@ -192,7 +194,7 @@ def pull_back(
             continue
         if node in targets:
             found[node] = parts[0]
-        with inherit_place(node.where):
+        with inherit_place(node), differentiating(node):
             _spread(tape, node, parts, pending)
     return found
 

@@ -18,7 +18,8 @@ from graphc.autodiff import pull_back
 from graphc.control.structure import flatten
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, caller
-from graphc.ir import Node, recorded_nodes, topological
+from graphc.history import recorded_nodes
+from graphc.ir import Node, topological
 from graphc.lower.rules import Barrier, Expand, Item, Leaf
 from graphc.ops import exp, tanh
 from graphc.ops.batching import stacked

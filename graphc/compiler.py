@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from graphc import blocks
 from graphc.errors import ArgumentError, caller
+from graphc.history import History, recording
 from graphc.ir import Graph
 from graphc.leaves import checked_name
 from graphc.nests import Nest
@@ -80,10 +81,11 @@ def compile(
         )
     fed = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     started = time.perf_counter()
-    traced, nest = trace(fed, outputs, updates)
+    with recording() as history:
+        traced, nest = trace(fed, outputs, updates)
     seconds = time.perf_counter() - started
     structure = nest if outputs is not None else None
-    return compile_traced(traced, structure, label, optimize, frontend, seconds)
+    return compile_traced(traced, structure, label, optimize, frontend, seconds, history)
 
 
 def compile_traced(
@@ -93,9 +95,10 @@ def compile_traced(
     optimize: Optimize = "full",
     frontend: Frontend = "direct",
     seconds: float = 0.0,
+    history: History | None = None,
 ) -> Program:
-    """Compile a graph as `trace` returns it; `seconds` is how long that took."""
-    first = Stage("trace", traced, seconds, *_counts(traced))
+    """Compile a graph as `trace` returns it; `seconds` is how long that took, `history` what it noted."""
+    first = Stage("trace", traced, seconds, *_counts(traced), history=history or History())
     stages = [first, *Pipeline(steps_for(optimize)).run(traced)[1:]]
     block = blocks.build(stages[-1].graph, frontend)
     return Program(name, Compiled(stages, block, Options(optimize, frontend)), nest)

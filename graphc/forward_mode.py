@@ -14,6 +14,7 @@ from typing import Any
 from graphc import directions
 from graphc.autodiff import CUTS, apply_rule, pull_back, zeros_at
 from graphc.errors import GradientError
+from graphc.history import differentiating
 from graphc.interpreter import flatten
 from graphc.ir import Node, topological
 from graphc.leaves import placeholder
@@ -112,7 +113,7 @@ class _Sweep:
     def follow(self, roots: Sequence[Node]) -> None:
         """Find the tangents of everything that `roots` depend on."""
         for node in topological(roots, self.found):
-            with inherit_place(node.where):
+            with inherit_place(node), differentiating(node):
                 self.found[node] = self._seeded(node, self._moved(node))
 
     def _seeded(self, node: Node, moved: Tangents) -> Tangents:

@@ -9,15 +9,13 @@ constant's array) is the node's `payload`; `Graph.constants` is the table of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc import dims
+from graphc import dims, history
 from graphc.errors import UNKNOWN, ArgumentError, GraphError, Where, caller
 from graphc.feeds import DimCheck
 from graphc.types import TensorType
@@ -96,20 +94,6 @@ def _show(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-_recording: ContextVar[tuple[set[Node], ...]] = ContextVar("graphc_recording", default=())
-
-
-@contextmanager
-def recorded_nodes() -> Iterator[set[Node]]:
-    """Collect the nodes that are made meanwhile: what belongs to a branch that may not run."""
-    made: set[Node] = set()
-    token = _recording.set((*_recording.get(), made))
-    try:
-        yield made
-    finally:
-        _recording.reset(token)
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
     """One application of an op.
@@ -132,6 +116,8 @@ class Node:
         Data of a leaf, the sub-graph of a fused node, those of a loop or branch as a tuple, or `Moves`.
     checks : tuple of DimCheck
         What the type rule assumed of symbolic dimensions.
+    source : Node or None
+        For a part of a derivative, the node that was differentiated.
     """
 
     op: Op
@@ -142,16 +128,18 @@ class Node:
     where: Where = UNKNOWN
     payload: Any = None
     checks: tuple[DimCheck, ...] = ()
+    source: Node | None = field(default_factory=history.current_source)
 
     def __post_init__(self) -> None:
-        for made in _recording.get():
-            made.add(self)
+        history.note_made(self)
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """Return this node over other operands of the same types."""
         if all(a is b for a, b in zip(inputs, self.inputs, strict=True)):
             return self
-        return replace(self, inputs=inputs)
+        rebuilt = replace(self, inputs=inputs)
+        history.follow(self, rebuilt)
+        return rebuilt
 
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
@@ -239,6 +227,7 @@ class Graph:
 
     def rewired(self, new: Mapping[Node, Node], checks: Iterable[DimCheck] = ()) -> Graph:
         """Return the graph with roots replaced by their image in `new` (identity where absent)."""
+        history.follow_all(new)
         outputs = tuple(new.get(n, n) for n in self.outputs)
         updates = tuple((var, new.get(value, value)) for var, value in self.updates)
         extra = tuple(c for c in checks if c not in self.checks)

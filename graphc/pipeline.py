@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from graphc.errors import ArgumentError, GraphcError, PassError, Where, caller
+from graphc.history import History, recording
 from graphc.ir import Graph, Node, verify
 from graphc.lower.rules import Alias, Control, Item, Leaf
 from graphc.vectorization import one_by_one
@@ -52,11 +53,24 @@ Step = Pass | Repeat
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One application of a rule: its name, the user's line it changed, and what it was expected to gain."""
+    """One application of a rule.
+
+    Attributes
+    ----------
+    rule : str
+        Its name.
+    where : Where
+        The user's line that it changed.
+    note : str
+        What it was expected to gain, or why it was left alone.
+    nodes : tuple of Node
+        What it replaced, as far as the pass said.
+    """
 
     rule: str
     where: Where
     note: str = ""
+    nodes: tuple[Node, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.rule}  {self.where}" + (f": {self.note}" if self.note else "")
@@ -82,6 +96,8 @@ class Stage:
         Every application of a rule, in order.
     declined : tuple of Rewrite
         What could have been rewritten but was not expected to pay, with the reason.
+    history : History
+        What became of each node; `graphc.inspection.Provenance` reads it.
     """
 
     name: str
@@ -93,6 +109,7 @@ class Stage:
     kernels_before: int
     rewrites: tuple[Rewrite, ...] = field(default=(), repr=False)
     declined: tuple[Rewrite, ...] = field(default=(), repr=False)
+    history: History = field(default_factory=History, repr=False)
 
     @property
     def changed(self) -> bool:
@@ -128,18 +145,36 @@ class _Log:
 _log: ContextVar[_Log | None] = ContextVar("graphc_rewrites", default=None)
 
 
-def record(rule: str, where: Where, note: object = "") -> None:
-    """Report, from inside a pass, one application of a rule to the line it changed, and why it pays."""
+def record(rule: str, place: Node | Where, note: object = "", nodes: Iterable[Node] = ()) -> None:
+    """Report, from inside a pass, one application of a rule.
+
+    Parameters
+    ----------
+    rule : str
+        Its name: what was there, an arrow, what is there now.
+    place : Node or Where
+        The node that it replaces, or the user's line.
+    note : object
+        Why it pays.
+    nodes : iterable of Node
+        All nodes that it replaces, where they are several.
+    """
     log = _log.get()
     if log is not None:
-        log.rewrites.append(Rewrite(rule, where, str(note)))
+        log.rewrites.append(_rewrite(rule, place, note, nodes))
 
 
-def decline(rule: str, where: Where, note: object) -> None:
-    """Report, from inside a pass, that a rule would apply to a line, and why it was left alone."""
+def decline(rule: str, place: Node | Where, note: object) -> None:
+    """Report, from inside a pass, that a rule would apply to a node or line, and why it was left alone."""
     log = _log.get()
     if log is not None:
-        log.declined.append(Rewrite(rule, where, str(note)))
+        log.declined.append(_rewrite(rule, place, note))
+
+
+def _rewrite(rule: str, place: Node | Where, note: object, nodes: Iterable[Node] = ()) -> Rewrite:
+    if isinstance(place, Where):
+        return Rewrite(rule, place, str(note), tuple(nodes))
+    return Rewrite(rule, place.where, str(note), tuple(nodes) or (place,))
 
 
 def kernel_count(graph: Graph) -> int:
@@ -250,7 +285,8 @@ class _Run:
         token = _log.set(log)
         start = time.perf_counter()
         try:
-            graph = _everywhere(step, before.graph)
+            with recording() as history:
+                graph = _everywhere(step, before.graph)
         except Exception as error:
             raise self._failure(name, error) from error
         finally:
@@ -262,7 +298,7 @@ class _Run:
         if changed or not quiet:
             counts = (len(graph.nodes), kernel_count(graph), before.nodes, before.kernels)
             logged = tuple(log.rewrites), tuple(log.declined)
-            self.stages.append(Stage(name, graph, seconds, *counts, *logged))
+            self.stages.append(Stage(name, graph, seconds, *counts, *logged, history))
         return changed
 
     def _verify(self, name: str, before: Graph, after: object) -> None:

@@ -90,10 +90,11 @@ def _variable_line(node: Node, number: dict[Node, str], places: bool) -> str:
 
 def _constant_line(node: Node, number: dict[Node, str], places: bool) -> str:
     label = f" {node.name!r}" if node.name else ""
-    return f"{number[node]}: {node.type} = {_constant_text(node.payload)}{label}{_place(node, places)}"
+    return f"{number[node]}: {node.type} = {constant_text(node.payload)}{label}{_place(node, places)}"
 
 
-def _constant_text(data: Any) -> str:
+def constant_text(data: Any) -> str:
+    """Return a constant's data: its elements, or how many there are and what tells them from others."""
     array: np.ndarray[Any, Any] = data.array
     if array.size <= _SHOWN_ELEMENTS:
         return repr(array.tolist())
@@ -258,7 +259,7 @@ def _members(node: Node) -> Iterable[Node]:
 
 def _dot_label(node: Node) -> str:
     if node.op.name == "constant":
-        return f"{_constant_text(node.payload)}\n{node.type}"
+        return f"{constant_text(node.payload)}\n{node.type}"
     if node.subgraphs:
         steps = (n for g in node.subgraphs for n in g.nodes if not isinstance(n.op.lowering, Leaf))
         return "\n".join([node.op.name, *(n.op.name for n in steps), str(node.type)])

@@ -12,6 +12,7 @@ from typing import Any
 from graphc.control.bodies import Scope
 from graphc.errors import ArgumentError, DTypeError, GraphError, ShapeError, caller
 from graphc.feeds import DimCheck
+from graphc.history import follow
 from graphc.interpreter import flatten
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import Variable
@@ -119,6 +120,7 @@ def _without_effects(fed: tuple[Node, ...], outputs: list[Node], pairs: list[tup
         if node.op.name == "with_update":
             value, variable, target = rebuilt.inputs
             effects.append((variable, target))
+            follow(node, value)
             rebuilt = value
         new[node] = rebuilt
     updates = [(variable, new[value]) for variable, value in pairs] + effects

@@ -267,7 +267,7 @@ class Rows:
             found = tuple(map(self.image, expansion))
             self.images[node] = found if isinstance(node.type, TupleType) else found[0]
             return ()
-        with inherit_place(node.where):
+        with inherit_place(node):
             self.images[node] = self._apply(node)
         return ()
 

@@ -35,7 +35,7 @@ class MergeEqual:
             number.setdefault(kept, len(number))
             image[node] = kept
             if kept is not rebuilt:
-                record(RULE, node.where)
+                record(RULE, node)
         return graph.rewired({old: new for old, new in image.items() if old is not new})
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from graphc import ops
 from graphc.dims import Shape
-from graphc.errors import Where
 from graphc.ir import Graph, Node
 from graphc.ops.op import REGISTRY
 from graphc.pipeline import decline, record
@@ -48,16 +47,16 @@ class FoldBatchNorm:
         """Return the graph with batch norms folded."""
         # The batch norm behind a folded one sees a layer with a shift: the next round folds it.
         while True:
-            declined: list[tuple[Where, str]] = []
+            declined: list[tuple[Node, str]] = []
             folded = self.fold(graph, declined)
             if folded is graph:
                 break
             graph = folded
-        for where, note in declined:
-            decline(RULE, where, note)
+        for node, note in declined:
+            decline(RULE, node, note)
         return graph
 
-    def fold(self, graph: Graph, declined: list[tuple[Where, str]]) -> Graph:
+    def fold(self, graph: Graph, declined: list[tuple[Node, str]]) -> Graph:
         """Return the graph with the batch norms folded that stand right behind a layer."""
         weights, roots = from_weights(graph), set(graph.roots)
         found: dict[Node, Replacement] = {}
@@ -70,10 +69,10 @@ class FoldBatchNorm:
             results, scaled = _fixed_size(node.type.shape), _scaled_per_call(node, layer)
             note = f"{results} results, {scaled} weights to scale in every call"
             if results >= self.ratio * scaled:
-                record(RULE, node.where, note)
+                record(RULE, node, note)
                 found[node] = _folded(node, layer)
             else:
-                declined.append((node.where, note))
+                declined.append((node, note))
         return replace_nodes(graph, found) if found else graph
 
 

@@ -40,7 +40,7 @@ class FoldConstants:
             folded = _fold(rebuilt) if self._may_fold(rebuilt) else None
             image[node] = folded or rebuilt
             if folded is not None:
-                record(f"{node.op.name} of constants --> constant", node.where)
+                record(f"{node.op.name} of constants --> constant", node)
         return graph.rewired({old: new for old, new in image.items() if old is not new})
 
     def _may_fold(self, node: Node) -> bool:

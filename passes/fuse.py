@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from graphc import dims
 from graphc.dims import Shape
+from graphc.history import follow
 from graphc.ir import Attrs, Graph, Node
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.cluster import Cluster, common_reductions, nontrivial
@@ -16,7 +17,7 @@ from graphc.lower.rules import AxisReduce, Contract, Leaf
 from graphc.lower.steps import FusedGraph
 from graphc.lower.views import KINDS, find_spread, find_views, in_sequence
 from graphc.ops.fused import fuse_nodes
-from graphc.pipeline import record
+from graphc.pipeline import decline, record
 from graphc.types import is_float
 
 
@@ -75,6 +76,8 @@ class _Fusion:
         self.through: dict[Node, list[Node]] = {}
         # Who reads a value, looking through views; None stands for the program's caller.
         self.readers: dict[Node, list[Node | None]] = {n: [] for n in graph.nodes}
+        # Why a node did not join what computes its operand, when that was last tried.
+        self.refused: dict[tuple[Node, Node], str] = {}
 
     def run(self) -> Graph:
         members = [n for n in self.graph.nodes if self.fusible(n)]
@@ -84,6 +87,7 @@ class _Fusion:
         for node in members:
             self.merge_producers(node)
         self.merge_siblings()
+        self.note_refused()
         return self.rebuild()
 
     # -- what takes part
@@ -131,10 +135,12 @@ class _Fusion:
             tried, left, merged = left, [], False
             for source in tried:
                 producer, own = self.cluster[source], self.cluster[node]
-                if producer is own or self.try_merge(producer, own) is not None:
-                    merged = True
-                else:
+                refusal = "" if producer is own else self.try_merge(producer, own)
+                if refusal:
                     left.append(source)
+                    self.refused[source, node] = refusal
+                else:
+                    merged = True
 
     def merge_siblings(self) -> None:
         """Merge clusters over one space that read a common operand: one pass over memory for all.
@@ -155,28 +161,43 @@ class _Fusion:
             for other in group[1:]:
                 current = self.cluster[other.nodes[0]]
                 if current is not first and first.space == current.space:
-                    first = self.try_merge(*sorted((first, current), key=lambda c: c.position)) or current
+                    self.try_merge(*sorted((first, current), key=lambda c: c.position))
+                    first = self.cluster[current.nodes[0]]
 
     def clusters(self) -> list[Cluster]:
         return sorted(dict.fromkeys(self.cluster.values()), key=lambda c: c.position)
 
-    def try_merge(self, producer: Cluster, consumer: Cluster) -> Cluster | None:
-        """Merge two clusters if that is legal and useful; returns the result."""
+    def note_refused(self) -> None:
+        """Report once for each pair of kernels why the one that reads the other is not a part of it."""
+        said: set[tuple[Cluster, Cluster]] = set()
+        for (source, node), reason in self.refused.items():
+            pair = self.cluster[source], self.cluster[node]
+            if pair[0] is not pair[1] and pair not in said:
+                said.add(pair)
+                decline("fuse", node, f"{node.op.name} with {source.op.name}: {reason}")
+
+    def try_merge(self, producer: Cluster, consumer: Cluster) -> str:
+        """Merge two clusters if that is legal and useful; returns why not."""
         if len(producer.nodes) + len(consumer.nodes) > self.options.max_nodes:
-            return None
+            return f"more than {self.options.max_nodes} nodes"
         if producer.contraction and consumer.contraction:
-            return None
+            return "two contractions"
         merged = self.unify(producer, consumer)
-        if merged is None or not self.storable(merged) or not self.affordable(producer, merged):
-            return None
+        if merged is None:
+            return "their loops do not match"
+        refusal = self.obstacle(merged)
+        if refusal:
+            return refusal
+        if not self.affordable(producer, merged):
+            return "it would be computed again for many elements"
         position = self.acyclic_position(producer, consumer)
         if position is None:
-            return None
+            return "others must run between them"
         # What reads constants alone can stand before everything, out of the way of later merges.
         merged.position = FIRST if _is_grounded(merged) else position
         for node in merged.nodes:
             self.cluster[node] = merged
-        return merged
+        return ""
 
     def unify(self, producer: Cluster, consumer: Cluster) -> Cluster | None:
         """Return the two clusters over one index space, or None if their loops do not match."""
@@ -236,8 +257,8 @@ class _Fusion:
         ordered = [pairs[a] for a in sorted(pairs)]
         return ordered == sorted(ordered)
 
-    def storable(self, merged: Cluster) -> bool:
-        """Tell whether each node lies in the space as a full or a row value, and operands are few."""
+    def obstacle(self, merged: Cluster) -> str:
+        """Return why the nodes cannot share loops: each must be a full or a row value, and operands few."""
         full = nontrivial(merged.space)
         rows = full - merged.reduced
         columns = self.after_columns(merged)
@@ -245,24 +266,25 @@ class _Fusion:
             axes = {a for a in merged.result_axes(node) if a is not None}
             if node in columns:
                 if axes != merged.reduced or not self.column_value(node, merged):
-                    return False
+                    return "sums across the rows would not stay in the cache"
                 continue
             if axes == full or (merged.reduced and axes == rows):
                 continue
             if is_reduction(node) or self.leaves(node, merged):
-                return False
+                return "a result would be stored across the loops"
             # Such a value would be neither hoisted into the row nor a full value.
             between = merged.reduced and axes & merged.reduced and axes != full
             if between and node.op.cost > self.options.recompute:
-                return False
+                return "it would be computed again for many elements"
         if any(not self.stores_parts(n, merged) for n in self.spread.intersection(merged.nodes)):
-            return False
+            return "a concatenation stores its parts by itself"
         if merged.contraction and (merged.reduced or not self.is_epilogue(merged)):
-            return False
+            return "only elementwise work on its result can join a contraction"
         # A total over everything, then a second trip through the data: nothing is saved.
         if merged.reduced and not rows and any(self.second_trip(n, merged) for n in merged.nodes):
-            return False
-        return len({r.source for _, r in merged.reads}) <= self.options.max_operands
+            return "a total must be known before anything that reads it"
+        many = len({r.source for _, r in merged.reads}) > self.options.max_operands
+        return f"more than {self.options.max_operands} operands" if many else ""
 
     def stores_parts(self, node: Node, merged: Cluster) -> bool:
         """Tell whether a concatenation may be stored part by part by loops that compute other values too."""
@@ -442,6 +464,7 @@ class _Fusion:
                 if _is_literal(operand):
                     inner.setdefault(operand, operand)
             inner[node] = replace(node, inputs=tuple(inner[i] for i in node.inputs))
+            follow(node, inner[node])
         results = [n for n in cluster.nodes if self.leaves(n, cluster)]
         spread = frozenset(inner[n] for n in cluster.nodes if n in self.spread)
         places = {inner[n]: axes for n, axes in cluster.places.items()}
@@ -455,7 +478,7 @@ class _Fusion:
         for node in cluster.nodes:
             # Values that nobody outside reads have no image; mark them as settled.
             new.setdefault(node, node)
-        record(f"fuse {len(cluster.nodes)} nodes", images[0].where)
+        record(f"fuse {len(cluster.nodes)} nodes", images[0].where, nodes=(*cluster.nodes, *views))
 
 
 def _is_grounded(cluster: Cluster) -> bool:

@@ -43,7 +43,7 @@ def _hoisted(node: Node, read: Collection[int]) -> dict[int, Node]:
     frontier = _frontier(loop)
     if not frontier:
         return {}
-    record("products of a loop's slices --> one product outside", node.where)
+    record("products of a loop's slices --> one product outside", node)
     rows = Rows(loop.rounds)
     rows.images |= {f: Tensor(x) for f, x in zip(loop.slices, loop.xs, strict=True)}
     rows.images |= {f: Tensor(n) for f, n in zip(loop.formals, loop.captures, strict=True)}

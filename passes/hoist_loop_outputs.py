@@ -54,7 +54,7 @@ class HoistLoopOutputs:
         more = sum(elements(n.type.shape) for n in wanted if n not in loop.ys)
         if more > self.most * sum(elements(loop.ys[k].type.shape) for k in ys):
             return {}
-        record("products that only a loop's results need --> outside", node.where)
+        record("products that only a loop's results need --> outside", node)
         return _outside(node, loop, ys, wanted)
 
 

@@ -47,7 +47,7 @@ def _hoisted(node: Node, read: Collection[int]) -> dict[int, Node]:
     found = {k: part for k, part in summed.items() if part is not None}
     if not found:
         return {}
-    record("sums of products in a loop --> one product outside", node.where)
+    record("sums of products in a loop --> one product outside", node)
     return _outside(node, loop, found)
 
 

@@ -46,5 +46,5 @@ def _suits(loop: Loop) -> bool:
 def _joined(graph: Graph, pair: tuple[Node, Node]) -> Graph | None:
     found = join_loops(graph, pair)
     if found is not None:
-        record("loops over the same range --> one", pair[1].where)
+        record("loops over the same range --> one", pair[1], nodes=pair)
     return found

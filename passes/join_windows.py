@@ -170,7 +170,7 @@ def _join_placed(graph: Graph) -> Graph:
         runs = [run for group in _by_axis(private) for run in _adjacent(*group)]
         if runs:
             found[total.root] = _without_padding(total, runs)
-            record("sum of windows placed side by side --> concat", total.root.where)
+            record("sum of windows placed side by side --> concat", total.root)
     return replace_nodes(graph, found) if found else graph
 
 

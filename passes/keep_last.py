@@ -48,7 +48,7 @@ def _kept(graph: Graph, node: Node) -> dict[Node, Replacement]:
     }
     if not ends:
         return {}
-    record("stack of which the end is read --> carried value", node.where)
+    record("stack of which the end is read --> carried value", node)
     build = _once(node, loop, ends)
     rest = [k for k in range(len(loop.ys)) if k not in ends]
     extra = {k: carried + i for i, k in enumerate(ends)}
@@ -104,7 +104,7 @@ def _once(node: Node, loop: Loop, ends: Collection[int]) -> Build:
     def build(images: Sequence[Tensor]) -> list[Tensor]:
         if not made:
             moved = Loop.of(node.with_inputs(tuple(t.node for t in images)))
-            with inherit_place(node.where):
+            with inherit_place(node):
                 starts = tuple(zeros(y.type.shape, y.type.dtype).node for y in ys)
             flips = (*loop.x_flips, *(loop.y_flips[k] for k in rest))
             new = replace(moved, body=body, inits=(*moved.inits, *starts), flip=flips)

@@ -37,7 +37,7 @@ class MergeLoops:
             if found is None:
                 refused.add(pair[1])
                 continue
-            record(RULE, pair[1].where)
+            record(RULE, pair[1], nodes=pair)
             graph = found
 
 

@@ -9,7 +9,6 @@ from itertools import accumulate
 from graphc import ops
 from graphc.costs import Estimate, copied, elements, extent, launched, multiplied, packed, read
 from graphc.dims import Shape
-from graphc.errors import Where
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Map
 from graphc.ops.op import REGISTRY
@@ -60,8 +59,8 @@ class MergeSiblingMatmuls:
 
 # Values that lie side by side already, and along which axis.
 Join = tuple[tuple[Node, ...], int]
-# Rule, line and estimate of what a round left alone.
-Declined = list[tuple[str, Where, str]]
+# Rule, first product and estimate of what a round left alone.
+Declined = list[tuple[str, Node, str]]
 
 
 # ------------------------------------------------------- one left operand, several right ones
@@ -79,9 +78,9 @@ def _merge_rights(graph: Graph, declined: Declined) -> Graph:
     found: dict[Node, Replacement] = {}
     for group in siblings:
         estimate = _wider_estimate(graph, group, sharing[_rights(group)])
-        note = WIDER, group[0].where, f"{len(group)} products, {estimate}"
+        note = WIDER, group[0], f"{len(group)} products, {estimate}"
         if estimate.pays:
-            record(*note)
+            record(*note, nodes=group)
             found.update(_wider(group))
         else:
             declined.append(note)
@@ -166,7 +165,7 @@ def _merge_lefts(graph: Graph, declined: Declined) -> Graph:
             continue
         merged = [level for level in _levels(order, waits, group) if len(level) > 1]
         for level in (m for m in merged if _taller_estimate(m, joined).pays):
-            record(*_note(level, joined))
+            record(*_note(level, joined), nodes=level)
             found.update(_taller(level))
             # From now on each of them waits for the operands of all.
             waits.update(dict.fromkeys(level, tuple(p.inputs[0] for p in level)))
@@ -248,8 +247,8 @@ def _taller_estimate(group: Sequence[Node], joined: Collection[Join]) -> Estimat
     )
 
 
-def _note(group: Sequence[Node], joined: Collection[Join]) -> tuple[str, Where, str]:
-    return TALLER, group[0].where, f"{len(group)} products, {_taller_estimate(group, joined)}"
+def _note(group: Sequence[Node], joined: Collection[Join]) -> tuple[str, Node, str]:
+    return TALLER, group[0], f"{len(group)} products, {_taller_estimate(group, joined)}"
 
 
 def _hoistable(lefts: Sequence[Node]) -> Series | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphc.history import follow
 from graphc.ir import Graph
 from graphc.lower.ownership import materialize
 from graphc.pipeline import record
@@ -25,7 +26,8 @@ class OwnResults:
         """Return the graph with a copy of each result that shares its memory."""
         owned = materialize(graph)
         before = {*graph.outputs, *(value for _, value in graph.updates)}
-        for node in (*owned.outputs, *(value for _, value in owned.updates)):
-            if node not in before:
-                record("shared result --> copy", node.where)
+        for copy in (*owned.outputs, *(value for _, value in owned.updates)):
+            if copy not in before:
+                follow(copy.inputs[0], copy)
+                record("shared result --> copy", copy.inputs[0])
         return owned

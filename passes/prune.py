@@ -28,7 +28,7 @@ class Prune:
         needed = set(topological((*graph.inputs, *graph.outputs, *(n for pair in updates for n in pair))))
         dead = [n for n in graph.nodes if n not in needed]
         for node in dead:
-            record("unused node --> none", node.where)
+            record("unused node --> none", node)
         if not dead and len(updates) == len(graph.updates):
             return graph
         return Graph(graph.inputs, graph.outputs, updates, graph.checks)

@@ -65,7 +65,7 @@ def _pruned_loop(node: Node, read: Collection[int]) -> dict[int, Node]:
     )
     if not smaller:
         return {}
-    record("idle parts of a loop --> none", node.where)
+    record("idle parts of a loop --> none", node)
     outputs = tuple(replaced(roots, image))
     kept = tuple(loop.carries[k] for k in carries)
     body = Graph((*formals, loop.iteration, *kept, *slices), outputs, (), loop.body.checks)
@@ -145,7 +145,7 @@ def _pruned_branch(node: Node, read: Collection[int]) -> dict[int, Node]:
     graphs: tuple[Graph, ...] = node.payload
     if index.op.name == "constant":
         chosen = graphs[min(max(int(index.payload.array), 0), len(graphs) - 1)]
-        record("branch of a constant index --> the one taken", node.where)
+        record("branch of a constant index --> the one taken", node)
         given = dict(zip(chosen.inputs, captures, strict=True))
         return dict(enumerate(replaced(chosen.outputs, given)))
     kept = [k for k in range(len(graphs[0].outputs)) if k in read]
@@ -167,7 +167,7 @@ def _pruned_branch(node: Node, read: Collection[int]) -> dict[int, Node]:
             needed[operand] = formals
     if len(kept) == len(graphs[0].outputs) and len(needed) == len(captures):
         return {}
-    record("idle parts of a branch --> none", node.where)
+    record("idle parts of a branch --> none", node)
     bodies = [
         Graph(tuple(f[i] for f in needed.values()), tuple(replaced(row, image)), (), g.checks)
         for i, (row, g) in enumerate(zip(rows, graphs, strict=True))

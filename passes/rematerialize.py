@@ -60,11 +60,11 @@ class Rematerialize:
         dropped = plan.shrink(self.budget)
         for candidate in dropped:
             note = f"{candidate.gain} bytes less at the peak, costs {candidate.cost:.1f} us"
-            record(RULE, candidate.node.where, note)
+            record(RULE, candidate.node, note)
         after = plan.peak()[0]
         if after > self.budget and graph.roots:
             note = f"{after} bytes live at one time, {self.budget} allowed, {before} before"
-            decline("no more can be gained by computing again", graph.roots[0].where, note)
+            decline("no more can be gained by computing again", graph.roots[0], note)
         return _Rebuilt(graph, plan).graph() if dropped else graph
 
 
@@ -117,7 +117,7 @@ class _Rebuilt:
         before = next(n for n in reversed(self.plan.order[:at]) if n not in self.plan.late)
         trigger = next(v for (s, late), v in self.value.items() if s.node is before and not late)
         k = next(k for k, n in enumerate(inputs) if n.op.name != "constant")
-        with inherit_place(inputs[k].where):
+        with inherit_place(inputs[k]):
             inputs[k] = barrier(Tensor(inputs[k]), Tensor(trigger)).node
         return inputs
 

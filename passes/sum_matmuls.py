@@ -91,7 +91,7 @@ def _pays(group: Group, total: Sum, sharing: Mapping[Join, int]) -> bool:
         spent=sum((cost + launched(cost > 0)) / count for cost, count in costs),
     )
     note = f"{len(group)} products, {estimate}"
-    (record if estimate.pays else decline)(RULE, total.root.where, note)
+    (record if estimate.pays else decline)(RULE, total.root, note)
     return estimate.pays
 
 

@@ -43,7 +43,7 @@ class SumReductions:
             merged = {w: group for group in _alike(private) if (w := _whole(group, joined)) is not None}
             if merged:
                 found[total.root] = _merged(total, merged)
-                record(RULE, total.root.where)
+                record(RULE, total.root)
         return replace_nodes(graph, found) if found else graph
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from graphc.errors import UNKNOWN, GraphError, Where
 from graphc.feeds import DimCheck
-from graphc.ir import Attrs, Graph, Moves, Node, recorded_nodes, topological
+from graphc.history import follow, follow_all, recorded_nodes
+from graphc.ir import Attrs, Graph, Moves, Node, topological
 from graphc.leaves import PLACEHOLDER
 from graphc.lower.rules import Leaf
 from graphc.ops.op import inherit_place
@@ -261,6 +262,7 @@ def _refuse_updates(own: Iterable[Node], scope: Scope) -> None:
 def replaced(outputs: Sequence[Node], image: Mapping[Node, Node]) -> list[Node]:
     """Return `outputs` with nodes replaced by their image, what depends on these rebuilt."""
     new = dict(image)
+    follow_all(image)
     stack: list[Node] = list(reversed(outputs))
     while stack:
         node = stack[-1]
@@ -280,7 +282,9 @@ def _moved(node: Node, image: Mapping[Node, Node]) -> Node:
     """Tell a node's own gradient what became of the nodes that it knows."""
     if not isinstance(node.payload, Moves):
         return node
-    return replace(node, payload=Moves((*node.payload.images, image)))
+    moved = replace(node, payload=Moves((*node.payload.images, image)))
+    follow(node, moved)
+    return moved
 
 
 def checks_of(graphs: Iterable[Graph]) -> tuple[DimCheck, ...]:

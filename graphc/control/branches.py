@@ -16,7 +16,8 @@ from graphc.control.structure import flatten, leaves
 from graphc.dims import Dim
 from graphc.directions import fit
 from graphc.errors import ArgumentError, ControlFlowError, DTypeError, GraphError, ShapeError, Where, caller
-from graphc.ir import Attrs, Graph, Node, recorded_nodes
+from graphc.history import recorded_nodes
+from graphc.ir import Attrs, Graph, Node
 from graphc.lower.rules import Control
 from graphc.ops import zeros_like
 from graphc.ops.op import Op, current_place

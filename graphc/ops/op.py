@@ -19,6 +19,7 @@ from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphcError, GraphError, ShapeError, Where, caller
 from graphc.feeds import DimCheck
+from graphc.history import on_behalf_of
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Control, Expand, Fused, Leaf, Lowering
 from graphc.types import DTYPES, DType, TensorType
@@ -263,11 +264,19 @@ def current_place() -> Where:
 
 
 @contextmanager
-def inherit_place(where: Where) -> Iterator[None]:
-    """Let new nodes carry `where` instead of the caller's line."""
+def inherit_place(origin: Node | Where) -> Iterator[None]:
+    """Let new nodes carry another line than the caller's.
+
+    Parameters
+    ----------
+    origin : Node or Where
+        The node on whose behalf they are made, whose line it is; or just a line.
+    """
+    where, node = (origin, None) if isinstance(origin, Where) else (origin.where, origin)
     token = _place.set(where if where is not UNKNOWN else None)
     try:
-        yield
+        with on_behalf_of(node):
+            yield
     finally:
         _place.reset(token)
 
@@ -290,7 +299,7 @@ def expand_all(node: Node) -> tuple[Node, ...]:
 
     if not isinstance(node.op.lowering, Expand):
         raise GraphError(f"{node.op.name} has no expansion", where=node.where)
-    with inherit_place(node.where):
+    with inherit_place(node):
         made = node.op.lowering.fn(*map(Tensor, node.inputs), **node.attrs)
     results: tuple[Tensor, ...] = (made,) if isinstance(made, Tensor) else tuple(made)
     return tuple(t.node for t in results)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from graphc.errors import PassError
 from graphc.feeds import DimCheck
+from graphc.history import follow
 from graphc.ir import Graph, Node
 from graphc.ops.op import inherit_place
 from graphc.pipeline import record
@@ -117,7 +118,7 @@ class _Driver:
     def _rewrite(self, node: Node) -> Node:
         for rule in self._rules_for(node.op.name):
             for match in rule.matches(node):
-                with inherit_place(node.where):
+                with inherit_place(node):
                     result = rule.build(match)
                 if result is not node:
                     return self._accept(rule, node, result)
@@ -139,8 +140,10 @@ class _Driver:
                 where=node.where,
             )
         self._charge(rule, node)
-        record(rule.name, node.where)
-        return self._named(node, result)
+        record(rule.name, node)
+        named = self._named(node, result)
+        follow(node, named)
+        return named
 
     def _charge(self, rule: Rule, node: Node) -> None:
         """Count an application against the budgets of its rule and of the graph."""
@@ -158,4 +161,8 @@ class _Driver:
     def _named(self, node: Node, result: Node) -> Node:
         """Let a new node keep the user's name for what it replaces."""
         is_new = result not in self.final and result.name is None and result.inputs
-        return replace(result, name=node.name) if node.name and is_new else result
+        if not (node.name and is_new):
+            return result
+        named = replace(result, name=node.name)
+        follow(result, named)
+        return named

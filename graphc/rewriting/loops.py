@@ -37,7 +37,7 @@ def replace_controls(graph: Graph, build: Callable[[Node, Collection[int]], Resu
         image[node] = node.with_inputs(tuple(image[i] for i in node.inputs))
         if isinstance(node.op.lowering, Control):
             read = {u.attrs["index"] for u in graph.users[node]}
-            with inherit_place(node.where):
+            with inherit_place(node):
                 results |= {(node, k): n for k, n in build(image[node], read).items()}
     found = graph.rewired({old: new for old, new in image.items() if old is not new})
     return found if found is graph else with_new_checks(graph, found)

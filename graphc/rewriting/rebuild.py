@@ -69,7 +69,7 @@ def _settle(root: Node, replacements: Mapping[Node, Replacement], image: dict[No
 def _built(node: Node, replacement: Replacement | None, image: Mapping[Node, Node]) -> Node:
     if replacement is None:
         return node.with_inputs(tuple(image[i] for i in node.inputs))
-    with inherit_place(node.where):
+    with inherit_place(node):
         result = replacement.build([Tensor(image[n]) for n in replacement.needs]).node
     if result.type != node.type:
         raise PassError(

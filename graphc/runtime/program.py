@@ -24,12 +24,14 @@ from graphc.runtime.prepared import Preparations, Updates
 from graphc.state import CHANGES, STATE_LOCK
 
 if TYPE_CHECKING:
-    from graphc.ir import Graph
+    from graphc.inspection.explaining import Explanation
+    from graphc.ir import Graph, Node
     from graphc.leaves import Variable
     from graphc.pipeline import Stage
     from graphc.runtime.building import Options
     from graphc.runtime.kernel import Kernel
     from graphc.runtime.target import CompiledObject
+    from graphc.tensor import Tensor
 
 __all__ = ["MemoryReport", "Program", "Source"]
 
@@ -405,6 +407,16 @@ class Program:
     def specializations(self) -> list[dict[str, int]]:
         """Sizes for which a plan exists.  Kernels are compiled once for all of them."""
         return [dict(p.sizes) for p in self._plans.values()]
+
+    def explain(self, subject: Tensor | Node | str | None = None) -> Explanation:
+        """Tell where a tensor, node, name or line went; or what was not fused, vectorized or parallelized.
+
+        See `graphc.inspection.explaining.explain`.
+        """
+        # Deferred: inspection describes programs.
+        from graphc.inspection.explaining import explain
+
+        return explain(self, subject)
 
     def __str__(self) -> str:
         # Deferred: printing describes programs.
