@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from uuid import uuid4
 
 import numpy as np
 
 from graphc.errors import ArgumentError, DataError, MissingDependencyError, caller
 from graphc.leaves import Variable
+from graphc.replacing import replacing
 from graphc.types import BOOL, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, DType
 
 __all__ = ["load_variables", "save_variables"]
@@ -83,16 +82,8 @@ def save_variables(path: str | os.PathLike[str], variables: Owner) -> None:
     """
     arrays = {name: v.value for name, v in _named(variables, "save_variables").items()}
     data: bytes = _safetensors("save_variables").numpy.save(arrays)
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(data)
 
 
 def load_variables(path: str | os.PathLike[str], variables: Owner) -> None:
