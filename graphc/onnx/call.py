@@ -190,6 +190,10 @@ class Call:
         """Tell whether an attribute is given."""
         return name in self._attributes
 
+    def ignore(self, *names: str) -> None:
+        """Take note of attributes that change nothing here."""
+        self._read.update(names)
+
     def integer(self, name: str, default: T) -> int | T:
         """Return an attribute that is an integer."""
         found = self._attribute(name, "int")

@@ -10,7 +10,7 @@ import onnx
 
 from graphc.errors import OnnxImportError, caller
 from graphc.onnx import registry, schemas
-from graphc.onnx.importer import Model, unsupported
+from graphc.onnx.importer import Model, opsets_of, unsupported
 
 # Deeper calls of functions by functions are taken for a cycle.
 DEEPEST = 64
@@ -24,13 +24,14 @@ def checked(model: Any, folder: Path | None) -> Model:
     OnnxImportError
         If it has no graph or operator set, or listing everything that it needs and graphc lacks.
     """
-    opsets = {registry.domain_of(o.domain): o.version for o in model.opset_import}
+    newest = onnx.defs.onnx_opset_version()
+    # Bodies of functions of other domains may use the default one without naming a version.
+    opsets = opsets_of(model, {"": newest})
     if not model.HasField("graph") or not model.graph.output:
         raise OnnxImportError("the model has no graph", expected="a graph with outputs", where=caller())
-    if not opsets:
+    if not model.opset_import:
         raise OnnxImportError("the model names no operator set", expected="opset_import", where=caller())
-    newest = onnx.defs.onnx_opset_version()
-    if opsets.get("", 1) > newest:
+    if opsets[""] > newest:
         raise OnnxImportError(
             "the model is newer than the installed package onnx",
             expected=f"opset {newest} at most, or pip install --upgrade onnx",
@@ -54,8 +55,7 @@ def _unsupported(model: Model, nodes: Iterable[Any], opsets: Any, depth: int) ->
         own = model.functions.get((domain, node.op_type))
         version = opsets.get(domain, 1)
         if own is not None:
-            inner = {registry.domain_of(o.domain): o.version for o in own.opset_import} or opsets
-            yield from _unsupported(model, own.node, inner, depth + 1)
+            yield from _unsupported(model, own.node, opsets_of(own, opsets), depth + 1)
         elif not _has(domain, node.op_type, version):
             yield f"{domain}.{node.op_type}" if domain else f"{node.op_type} (opset {version})"
         for attribute in node.attribute:

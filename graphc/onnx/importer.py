@@ -181,7 +181,7 @@ class Scope:
         inner = Scope(
             self.model,
             self.weights,
-            {registry.domain_of(o.domain): o.version for o in body.opset_import} or self.opsets,
+            opsets_of(body, self.opsets),
             attributes={**defaults, **attributes},
         )
         inner.values = {name: None for name in body.input}
@@ -223,6 +223,11 @@ class SubGraph:
         inner = Scope(outer.model, outer.weights, outer.opsets, outer, outer.attributes)
         inner.values = dict(zip(self.inputs, values, strict=True))
         return inner.run(self.graph)
+
+
+def opsets_of(proto: Any, around: Mapping[str, int]) -> dict[str, int]:
+    """Return the versions of operator sets that a function or model names, and those around it."""
+    return {**around, **{registry.domain_of(o.domain): o.version for o in proto.opset_import}}
 
 
 def _renamed(attribute: Any, name: str) -> Any:

@@ -63,7 +63,7 @@ def round_to(x: Tensor, grid: Grid, *, saturate: bool = False) -> Tensor:
     wide = gx.astype(x, "float64")
     size = gx.abs(wide)
     finite = gx.isfinite(wide)
-    spacing = gx.exp2(_exponent(gx.where(finite, size, 1.0), grid) - (grid.precision - 1))
+    spacing = gx.exp2(exponent(gx.where(finite, size, 1.0), grid.min_exponent) - (grid.precision - 1))
     rounded = gx.round(gx.where(finite, size, 1.0) / spacing) * spacing
     largest = gx.constant(grid.largest)
     beyond = _BEYOND["largest" if saturate else grid.overflow](largest)
@@ -82,9 +82,16 @@ _BEYOND = {
 }
 
 
-def _exponent(size: Tensor, grid: Grid) -> Tensor:
-    """Return the exponent of the binade that each size is in, at least the grid's smallest."""
-    lowest = float(grid.min_exponent)
+def exponent(size: Tensor, least: int) -> Tensor:
+    """Return the exponent of the binade that each finite size is in, and `least` for those below.
+
+    Examples
+    --------
+    >>> import graphc as gx
+    >>> gx.evaluate(exponent(gx.constant([0.75, 8.0, 9.0, 0.0]), -4)).tolist()
+    [-1.0, 3.0, 3.0, -4.0]
+    """
+    lowest = float(least)
     # The logarithm is off by a little next to a power of two; comparing with the power is exact.
     guess = gx.floor(gx.log2(gx.maximum(size, 2.0**lowest)))
     low = gx.where(gx.exp2(guess) > size, guess - 1, guess)

@@ -12,6 +12,7 @@ FAMILIES = (
     "normalization",
     "products",
     "reductions",
+    "resizing",
     "shapes",
     "windows",
 )

@@ -50,6 +50,15 @@ def _prelu(call: Call) -> Tensor:
     return gx.where(x < 0, slope * x, x)
 
 
+@converter("PRelu")
+def _prelu_by_channel(call: Call) -> Tensor:
+    call.ignore("consumed_inputs")
+    x, slope = call.tensor(0), call.tensor(1)
+    if slope.size != 1:
+        slope = gx.reshape(slope, (-1, *[1] * (x.ndim - 2)))
+    return gx.where(x < 0, slope * x, x)
+
+
 @converter("ThresholdedRelu")
 def _thresholded_relu(call: Call) -> Tensor:
     x = call.tensor()

@@ -8,7 +8,7 @@ import graphc as gx
 from graphc.onnx.call import Call
 from graphc.onnx.elements import FLOAT, INTEGER, Element, element_of
 from graphc.onnx.registry import converter
-from graphc.onnx.rounding import round_to
+from graphc.onnx.rounding import exponent, round_to
 from graphc.onnx.values import Value
 from graphc.tensor import Tensor
 from graphc.types import is_float, is_integer
@@ -63,8 +63,13 @@ def _converted(call: Call, target: Element) -> Value:
 
 
 def _power_of_two(x: Tensor, mode: str, saturate: bool) -> Tensor:
-    """Return the powers of two next to positive numbers; all others become nan."""
-    size = gx.astype(x, "float64")
-    grid = element_of(24, "").grid
-    down = size
-    return gx.astype(down, "float32") if grid is None else gx.astype(round_to(down, grid), "float32")
+    """Return the powers of two next to the sizes of numbers; infinity becomes nan, like what overflows."""
+    size = gx.abs(gx.astype(x, "float64"))
+    finite = gx.isfinite(size)
+    known = gx.maximum(gx.where(finite, size, 1.0), 2.0**-127)
+    below = gx.exp2(exponent(known, -127))
+    above = {"down": known < 0, "up": known > below, "nearest": known >= 1.5 * below}[mode]
+    chosen = gx.where(above, 2 * below, below)
+    largest = 2.0**127
+    found = gx.minimum(chosen, largest) if saturate else gx.where(chosen > largest, np.nan, chosen)
+    return gx.astype(gx.where(finite, found, np.nan), "float32")

@@ -23,6 +23,20 @@ def _on_two(compute: Binary) -> Convert:
     return lambda call: compute(call.tensor(0), call.tensor(1))
 
 
+def _on_two_of_old(compute: Binary) -> Convert:
+    return lambda call: compute(call.tensor(0), _placed(call))
+
+
+def _placed(call: Call) -> Tensor:
+    """Return the second operand with axes of size 1 behind: older versions say where it begins."""
+    x, y = call.tensor(0), call.tensor(1)
+    axis = call.integer("axis", None)
+    call.ignore("consumed_inputs")
+    if not call.flag("broadcast") or axis is None:
+        return y
+    return gx.reshape(y, (*y.shape, *[1] * (x.ndim - axis % x.ndim - y.ndim)))
+
+
 def _on_all(compute: Binary) -> Convert:
     return lambda call: reduce(compute, call.tensors())
 
@@ -84,13 +98,14 @@ _VARIADIC: dict[str, Binary] = {"Max": gx.maximum, "Min": gx.minimum, "Sum": gx.
 for _name, _one in _UNARY.items():
     converter(_name)(_on_one(_one))
 for _name, _two in _BINARY.items():
-    # Before version 7 operands broadcast only where attributes said so, and otherwise.
     converter(_name, since=7)(_on_two(_two))
+for _name in ("Add", "Sub", "Mul", "Div", "And", "Or", "Xor", "Equal", "Less", "Greater"):
+    converter(_name)(_on_two_of_old(_BINARY[_name]))
 for _name, _many in _VARIADIC.items():
-    converter(_name, since=8)(_on_all(_many))
+    converter(_name)(_on_all(_many))
 
 
-@converter("Mean", since=8)
+@converter("Mean")
 def _mean(call: Call) -> Tensor:
     return reduce(gx.add, call.tensors()) / len(call.inputs)
 
@@ -109,6 +124,11 @@ def _pow(call: Call) -> Tensor:
     base, exponent = call.tensor(0), call.tensor(1)
     # Next to a float an integer is one of its values: NumPy would compute in float64.
     return gx.pow(base, gx.astype(exponent, base.dtype) if is_float(base.dtype) else exponent)
+
+
+@converter("Pow")
+def _pow_of_old(call: Call) -> Tensor:
+    return gx.pow(call.tensor(0), _placed(call))
 
 
 @converter("BitShift", since=11)

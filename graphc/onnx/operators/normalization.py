@@ -14,7 +14,7 @@ def _batch_norm(call: Call) -> list[Tensor]:
     x, scale, bias, mean, var = call.tensors()
     eps = call.number("epsilon", 1e-5)
     momentum = call.number("momentum", 0.9)
-    call.flag("spatial", True)
+    call.ignore("spatial")
     _keep_from_training(mean, var)
     if not call.flag("training_mode"):
         return [gx.batch_norm(x, mean, var, scale, bias, eps=eps)]
@@ -23,6 +23,17 @@ def _batch_norm(call: Call) -> list[Tensor]:
     found = gx.batch_norm(x, now, spread, scale, bias, eps=eps)
     running = [old * momentum + new * (1 - momentum) for old, new in ((mean, now), (var, spread))]
     return [found, *(gx.astype(r, mean.dtype) for r in running)]
+
+
+@converter("BatchNormalization")
+def _batch_norm_of_inference(call: Call) -> Tensor:
+    if not call.flag("is_test"):
+        call.fail("training by an older version", expected="is_test=1, or opset 7 or newer")
+    x, scale, bias, mean, var = call.tensors()
+    for name in ("spatial", "momentum", "consumed_inputs"):
+        call.ignore(name)
+    _keep_from_training(mean, var)
+    return gx.batch_norm(x, mean, var, scale, bias, eps=call.number("epsilon", 1e-5))
 
 
 def _keep_from_training(*statistics: Tensor) -> None:
@@ -39,7 +50,7 @@ def _instance_norm(call: Call) -> Tensor:
 @converter("GroupNormalization", since=21)
 def _group_norm(call: Call) -> Tensor:
     call.needs("num_groups")
-    call.integer("stash_type", 1)
+    call.ignore("stash_type")
     return gx.group_norm(
         call.tensor(0),
         call.integer("num_groups", 1),
@@ -55,7 +66,7 @@ def _layer_norm(call: Call) -> list[Tensor]:
     axis = call.integer("axis", -1) % x.ndim
     axes = tuple(range(axis, x.ndim))
     eps = call.number("epsilon", 1e-5)
-    call.integer("stash_type", 1)
+    call.ignore("stash_type")
     scale = gx.broadcast_to(call.tensor(1), x.shape[axis:])
     bias = gx.broadcast_to(call.tensor(2), x.shape[axis:]) if call.has(2) else None
     found = [gx.layer_norm(x, scale, bias, axis=axes, eps=eps)]
@@ -71,7 +82,7 @@ def _layer_norm(call: Call) -> list[Tensor]:
 def _rms_norm(call: Call) -> Tensor:
     x = call.tensor(0)
     axis = call.integer("axis", -1) % x.ndim
-    call.integer("stash_type", 1)
+    call.ignore("stash_type")
     scale = gx.broadcast_to(call.tensor(1), x.shape[axis:])
     return gx.rms_norm(x, scale, axis=tuple(range(axis, x.ndim)), eps=call.number("epsilon", 1e-5))
 
@@ -111,7 +122,7 @@ def _mean_variance_normalization(call: Call) -> Tensor:
 @converter("Dropout", since=12, exact=True)
 def _dropout(call: Call) -> list[Tensor]:
     x = call.tensor(0)
-    call.integer("seed", 0)
+    call.ignore("seed")
     rate = float(call.scalar(1)) if call.has(1) else 0.5
     if not (call.has(2) and bool(call.scalar(2))) or rate == 0:
         return [x, gx.ones_like(x, "bool")][: len(call.outputs)]
@@ -120,6 +131,6 @@ def _dropout(call: Call) -> list[Tensor]:
 
 @converter("Dropout", since=7, exact=True)
 def _dropout_of_inference(call: Call) -> list[Tensor]:
-    call.number("ratio", 0.5)
+    call.ignore("ratio")
     x = call.tensor(0)
     return [x, gx.ones_like(x)][: len(call.outputs)]

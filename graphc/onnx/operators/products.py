@@ -13,8 +13,10 @@ def _matmul(call: Call) -> Tensor:
     return gx.matmul(call.tensor(0), call.tensor(1))
 
 
-@converter("Gemm", since=7)
+@converter("Gemm")
 def _gemm(call: Call) -> Tensor:
+    if call.version < 7:
+        call.flag("broadcast")
     product = gx.matmul(
         call.tensor(0), call.tensor(1), transpose_a=call.flag("transA"), transpose_b=call.flag("transB")
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 import graphc as gx
 from graphc.onnx.call import Call
 from graphc.onnx.registry import Convert, converter
@@ -45,9 +47,19 @@ def _extremum(choose: Callable[..., Tensor], empty: float) -> Reduce:
         if all(x.shape[a] != 0 for a in reduced):
             return choose(x, axis=axes, keepdims=keep)
         shape = [1 if a in reduced else n for a, n in enumerate(x.shape) if keep or a not in reduced]
-        return gx.full(shape, empty, dtype=x.dtype)
+        return gx.full(shape, _limit(x, empty), dtype=x.dtype)
 
     return reduce
+
+
+def _limit(x: Tensor, empty: float) -> bool | int | float:
+    """Return what the extremum of no elements is: the value that all others are beyond."""
+    if is_float(x.dtype):
+        return empty
+    if x.dtype.kind == "b":
+        return empty > 0
+    limits = np.iinfo(x.dtype)
+    return int(limits.max if empty > 0 else limits.min)
 
 
 def _l2(x: Tensor, axes: tuple[int, ...] | None, keep: bool) -> Tensor:

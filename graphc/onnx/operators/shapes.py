@@ -42,7 +42,7 @@ def _reshape(call: Call) -> Tensor:
 
 @converter("Reshape", exact=True)
 def _reshape_to_attribute(call: Call) -> Tensor:
-    call.integers("consumed_inputs", None)
+    call.ignore("consumed_inputs")
     return _reshaped(call, call.integers("shape", ()), zero_copies=True)
 
 
