@@ -36,7 +36,7 @@ lint: $(VENV)/dev.stamp
 	rm -rf build $(WHEEL_VENV)
 	$(BIN)/python -m build --wheel --outdir build/wheel > /dev/null
 	$(BIN)/python -m venv $(WHEEL_VENV)
-	$(WHEEL_VENV)/bin/python -m pip install $(QUIET) mypy "$$(ls $$PWD/build/wheel/*.whl)[demo,io]"
+	$(WHEEL_VENV)/bin/python -m pip install $(QUIET) mypy "$$(ls $$PWD/build/wheel/*.whl)[demo,io,onnx]"
 	$(WHEEL_VENV)/bin/graphc doctor > /dev/null
 	cd build && ../$(WHEEL_VENV)/bin/mypy --config-file ../pyproject.toml --strict -p graphc
 

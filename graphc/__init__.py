@@ -16,7 +16,7 @@ from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 __version__ = "0.1.0"
-_NAMESPACES = ("debug", "errors", "nn", "optim", "probability", "random")
+_NAMESPACES = ("debug", "errors", "nn", "onnx", "optim", "probability", "random")
 # What a process needs that only runs compiled programs: the rest takes far longer to import.
 _LIGHT = {
     "Program": "graphc.runtime.program",

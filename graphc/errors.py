@@ -177,3 +177,15 @@ class ArtifactWarning(UserWarning):
 
 class DataError(GraphcError, ValueError):
     """A data or weights file that is wrong, truncated or of another kind."""
+
+
+class OnnxImportError(GraphcError, ValueError):
+    """An ONNX model that is damaged, or that graphc cannot express; nothing of it was kept.
+
+    Attributes
+    ----------
+    inputs : tuple of str
+        Inputs of the model whose values would have to be known when it is loaded, if that is why.
+    """
+
+    inputs: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from graphc import debug as debug
 from graphc import errors as errors
 from graphc import nn as nn
+from graphc import onnx as onnx
 from graphc import optim as optim
 from graphc import probability as probability
 from graphc import random as random

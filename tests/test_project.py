@@ -25,7 +25,7 @@ DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "docs")
 
 LONGEST_MODULE = 500
 # Packages that importing graphc does not import.
-HEAVY = ["numba", "networkx", "safetensors", "tqdm", "matplotlib", "sklearn", "scipy", "torch", "jax"]
+HEAVY = ["numba", "networkx", "onnx", "safetensors", "tqdm", "matplotlib", "sklearn", "scipy", "torch", "jax"]
 STAR_IMPORTS = {"graphc/ops/public.py", "graphc/public.py"}
 # Exceptions that are not errors of graphc: the command line's, and the end of a process.
 PYTHONS_OWN = {"AttributeError", "NotImplementedError", "SystemExit", "StopIteration"}
@@ -108,6 +108,7 @@ def test_importing_graphc_is_light() -> None:
         "matplotlib",
         "sklearn",
         "scipy",
+        "onnx",
         "safetensors",
         "tqdm",
     ]
@@ -119,7 +120,7 @@ def test_importing_graphc_is_light() -> None:
 # ------------------------------------------------------------- the public face
 def test_the_public_face_holds_no_modules_but_the_namespaces() -> None:
     modules = {n for n in dir(gx) if isinstance(getattr(gx, n), ModuleType)}
-    assert modules == {"debug", "errors", "nn", "optim", "probability", "random"}
+    assert modules == {"debug", "errors", "nn", "onnx", "optim", "probability", "random"}
 
 
 def test_the_public_face_is_what_the_ops_declare() -> None:

@@ -1,0 +1,186 @@
+"""`load`, and the model that it returns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import graphc as gx
+from graphc import dims
+from graphc.dims import Dim
+from graphc.errors import ArgumentError, OnnxImportError, caller
+from graphc.leaves import Variable
+from graphc.onnx.checks import checked
+from graphc.onnx.elements import Element, element_of
+from graphc.onnx.files import read_model
+from graphc.onnx.importer import Model, Scope
+from graphc.onnx.values import Value
+from graphc.onnx.weights import Kind, Weights
+from graphc.runtime.program import Program
+from graphc.tensor import Tensor, TensorLike, as_tensor
+
+Array = np.ndarray[Any, Any]
+
+
+class OnnxModel:
+    """A model from an ONNX file: a function on Tensors, and the graph of its own inputs.
+
+    Attributes
+    ----------
+    inputs : dict of str to Tensor
+        Its inputs, as placeholders; sizes that have names in the model have them here.
+    outputs : dict of str to Tensor
+        Its outputs for these.
+    elements : dict of str to Element
+        Element types of inputs and outputs in the model, where they may be narrower than what
+        graphc computes in.
+    """
+
+    def __init__(
+        self, model: Model, weights: Weights, sizes: Mapping[str, int], values: Mapping[str, Array]
+    ) -> None:
+        self._model = model
+        self._weights = weights
+        self._sizes = sizes
+        self._fixed = dict(values)
+        names = {i.name for i in model.graph.initializer}
+        declared = [i for i in model.graph.input if i.name not in names]
+        self._declared = {i.name: i for i in declared}
+        unknown = sorted(self._fixed.keys() - {i.name for i in model.graph.input})
+        if unknown:
+            raise ArgumentError(
+                f"gx.onnx.load: values= names {unknown[0]!r}",
+                expected=f"inputs: {', '.join(self._declared)}",
+                given=", ".join(unknown),
+                where=caller(),
+            )
+        self.elements: dict[str, Element] = {}
+        self.inputs: dict[str, Tensor] = {}
+        for name, info in self._declared.items():
+            self.elements[name] = _element(info)
+            if name not in self._fixed:
+                self.inputs[name] = self._placeholder(info)
+        self.results = self._run(self.inputs)
+        for name, value in self.results.items():
+            if isinstance(value, Value):
+                self.elements[name] = value.element
+        self.outputs: dict[str, Tensor] = {
+            name: value.tensor for name, value in self.results.items() if isinstance(value, Value)
+        }
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The weights, named as in the model; those of normalization statistics are not trainable."""
+        return self._weights.variables
+
+    def __call__(self, *operands: TensorLike, **named: TensorLike) -> Tensor | tuple[Tensor, ...]:
+        """Return the outputs for other inputs; the weights stay shared.
+
+        Raises
+        ------
+        ArgumentError
+            If inputs are missing or too many.
+        """
+        names = list(self.inputs)
+        given = {**dict(zip(names, operands, strict=False)), **named}
+        if given.keys() != set(names) or len(operands) + len(named) != len(names):
+            raise ArgumentError(
+                "the model is called with other inputs than it has",
+                expected=", ".join(names),
+                given=f"{len(operands)} by position and {', '.join(named) or 'none'} by name",
+                where=caller(),
+            )
+        tensors = {name: as_tensor(given[name]) for name in names}
+        found = tuple(v.tensor for v in self._run(tensors).values())
+        return found[0] if len(found) == 1 else found
+
+    def compile(self, **options: Any) -> Program:
+        """Compile the model; options are those of `graphc.compile`.
+
+        Returns
+        -------
+        Program
+            From the inputs, in their order, to a dict of outputs.
+        """
+        return gx.compile(list(self.inputs.values()), self.outputs, **options)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{n}: {t.type}" for n, t in self.inputs.items())
+        outputs = ", ".join(f"{n}: {t.type}" for n, t in self.outputs.items())
+        return f"<OnnxModel {self._model.graph.name!r} ({inputs}) -> ({outputs})>"
+
+    # ------------------------------------------------------------------ building
+    def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        scope = Scope(self._model, self._weights, self._model.opsets)
+        for name, tensor in tensors.items():
+            element = self.elements[name]
+            scope.define(name, Value(element, element.fit(tensor)))
+        for name, array in self._fixed.items():
+            element = self.elements[name]
+            scope.define(name, Value(element, known=element.carry(np.asarray(array))))
+        found = scope.run(self._model.graph)
+        return {o.name: v for o, v in zip(self._model.graph.output, found, strict=True)}
+
+    def _placeholder(self, info: Any) -> Tensor:
+        if not info.type.tensor_type.HasField("shape"):
+            raise OnnxImportError(
+                f"input {info.name!r} has no shape",
+                expected="a number of dimensions; their sizes may have names",
+                where=caller(),
+            )
+        shape = [
+            self._dimension(d, f"{info.name}_{axis}")
+            for axis, d in enumerate(info.type.tensor_type.shape.dim)
+        ]
+        return gx.placeholder(info.name, shape=shape, dtype=self.elements[info.name].carrier)
+
+    def _dimension(self, proto: Any, fallback: str) -> Dim:
+        if proto.HasField("dim_value"):
+            return int(proto.dim_value)
+        name = proto.dim_param or fallback
+        fixed = self._sizes.get(name)
+        return dims.symbol(identifier(name)) if fixed is None else fixed
+
+
+def identifier(name: str) -> str:
+    """Return a name of a size as a Python identifier.
+
+    Examples
+    --------
+    >>> identifier("batch-size"), identifier("2n")
+    ('batch_size', '_2n')
+    """
+    found = re.sub(r"\W", "_", name)
+    return found if found.isidentifier() else f"_{found}"
+
+
+def _element(info: Any) -> Element:
+    kind = info.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise OnnxImportError(
+            f"input {info.name!r} is no tensor", expected="a tensor", given=str(kind), where=caller()
+        )
+    return element_of(info.type.tensor_type.elem_type, f"input {info.name!r}")
+
+
+def load(
+    source: Any,
+    *,
+    weights: Kind = "variables",
+    sizes: Mapping[str, int] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> OnnxModel:
+    """Load a model; see `graphc.onnx.load`."""
+    if weights not in ("variables", "constants"):
+        raise ArgumentError(
+            "gx.onnx.load: bad weights",
+            expected="'variables' or 'constants'",
+            given=repr(weights),
+            where=caller(),
+        )
+    proto, folder = read_model(source)
+    model = checked(proto, folder)
+    return OnnxModel(model, Weights(weights, folder), sizes or {}, values or {})

@@ -1,0 +1,24 @@
+"""Converters of ONNX operators, one module per family."""
+
+from __future__ import annotations
+
+import importlib
+
+FAMILIES = (
+    "activations",
+    "conversion",
+    "elementwise",
+    "indexing",
+    "normalization",
+    "products",
+    "reductions",
+    "resizing",
+    "shapes",
+    "windows",
+)
+
+
+def load() -> None:
+    """Fill the table of converters."""
+    for family in FAMILIES:
+        importlib.import_module(f"graphc.onnx.operators.{family}")
