@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import (
     compile_scaling,
+    loading,
     loop_lengths,
     machine,
     memory,
@@ -181,6 +182,21 @@ class Report:
                 for peer, kinds in starts.items()
             }
 
+    def run_loading(self) -> None:
+        """Measure processes that load a file and run what is in it."""
+        self.figures["loading"] = {}
+        for name in self._chosen(loading.LOADED):
+            rounds = max(3, self.options.repeat // 3)
+            try:
+                found, absent = loading.measure(self.options.pythons, name, rounds)
+            except DisagreementError as error:
+                self.failed = True
+                print(f"{WORKLOADS[name].title}: loading not reported, results differ: {error}\n")
+                continue
+            self.complain(f"{name}: not loaded", {loading.FORMATS[k].peer: v for k, v in absent.items()})
+            self.show(loading.table_of(f"{WORKLOADS[name].title}: load and run once", found))
+            self.figures["loading"][name] = {k: [asdict(s) for s in v] for k, v in found.items()}
+
     def run_memory(self) -> None:
         """Measure the peak memory of training steps."""
         if not memory.available():
@@ -234,6 +250,7 @@ SECTIONS: dict[str, Callable[[Report], None]] = {
     "steps": Report.run_steps,
     "varying": Report.run_varying,
     "startup": Report.run_startup,
+    "loading": Report.run_loading,
     "memory": Report.run_memory,
     "lengths": Report.run_lengths,
     "scaling": Report.run_scaling,

@@ -14,7 +14,7 @@ from benchmarks.peers import Peer
 from benchmarks.vocabulary import UnsupportedError, Values, Vocabulary
 from benchmarks.workload import Array, Forward, Workload
 
-__all__ = ["PEER"]
+__all__ = ["PEER", "model_of"]
 
 OPSET = 20
 IR_VERSION = 10
@@ -127,7 +127,7 @@ class _Runner:
         settings = onnxruntime.SessionOptions()
         if hasattr(os, "sched_getaffinity"):
             settings.intra_op_num_threads = len(os.sched_getaffinity(0))
-        model = _model_of(workload)
+        model = model_of(workload)
         self.session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
     def prepare(self, feed: Mapping[str, Array]) -> dict[str, Array]:
@@ -147,7 +147,8 @@ class _Runner:
         return 1
 
 
-def _model_of(workload: Workload) -> bytes:
+def model_of(workload: Workload) -> bytes:
+    """Return the model of a workload, as a file holds it."""
     model = _Model()
     values = {name: _Value(model, name) for name in workload.inputs}
     values |= {name: model.store(array) for name, array in workload.first_weights().items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.vocabulary import Tensor, Values, Vocabulary
-from benchmarks.workload import Spec, Training, Workload, below, conv, dense
+from benchmarks.workload import Forward, Spec, Training, Workload, below, conv, dense
 
 __all__ = ["WORKLOADS"]
 
@@ -23,14 +23,24 @@ def mlp(f: Vocabulary, v: Values) -> Tensor:
 
 
 def lenet(f: Vocabulary, v: Values) -> Tensor:
-    """Return the cross entropy of LeNet-5, with rectifiers and maxima as it is built today."""
+    """Return the cross entropy of LeNet-5."""
+    return f.cross_entropy(_lenet_scores(f, v), v["y"])
+
+
+def _lenet_scores(f: Vocabulary, v: Values) -> Tensor:
+    """Return the scores of LeNet-5, with rectifiers and maxima as it is built today."""
     h = f.relu(f.conv2d(v["x"], v["1.weight"], v["1.bias"], padding=2))
     h = f.max_pool(h, 2, 2)
     h = f.relu(f.conv2d(h, v["2.weight"], v["2.bias"]))
     h = f.flatten(f.max_pool(h, 2, 2))
     h = f.relu(f.dense(h, v["3.weight"], v["3.bias"]))
     h = f.relu(f.dense(h, v["4.weight"], v["4.bias"]))
-    return f.cross_entropy(f.dense(h, v["5.weight"], v["5.bias"]), v["y"])
+    return f.dense(h, v["5.weight"], v["5.bias"])
+
+
+_LENET_WEIGHTS = (
+    conv("1", 1, 6, 5) | conv("2", 6, 16, 5) | dense("3", 400, 120) | dense("4", 120, 84) | dense("5", 84, 10)
+)
 
 
 def _labels(batch: int, classes: int = 10) -> Spec:
@@ -57,11 +67,14 @@ WORKLOADS = {
         "LeNet-5 on 1x28x28, batch 64",
         lenet,
         {"x": Spec((64, 1, 28, 28), role="images"), "y": _labels(64)},
-        conv("1", 1, 6, 5)
-        | conv("2", 6, 16, 5)
-        | dense("3", 400, 120)
-        | dense("4", 120, 84)
-        | dense("5", 84, 10),
+        _LENET_WEIGHTS,
         Training(),
+    ),
+    "lenet_inference": Workload(
+        "LeNet-5 inference, 1x1x28x28",
+        _lenet_scores,
+        {"x": Spec((1, 1, 28, 28), role="images")},
+        _LENET_WEIGHTS,
+        Forward(),
     ),
 }
