@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphc.commands import inputs, target
+from graphc.commands import inputs, target, terminal
 from graphc.commands.command import Command, add_json, print_json, seconds_text
 from graphc.commands.user_code import RunningUserCode
 
@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
     feeds = arrays.read(arguments.input)
     program = target.load_one(arguments)
     started = time.perf_counter()
-    with RunningUserCode(str(arguments.target)):
+    with terminal.waiting(f"running {program.name}"), RunningUserCode(str(arguments.target)):
         results = arrays.named(program(**feeds))
     seconds = time.perf_counter() - started
     if arguments.out is not None:

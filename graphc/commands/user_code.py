@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -55,7 +56,9 @@ def attribute(module: str, name: str) -> Any:
 
 
 class RunningUserCode:
-    """Name the user's line when the code inside raises.
+    """Name the user's line when the code inside raises; what it prints goes to standard error.
+
+    Standard output is for the command's own results, which other programs may read.
 
     Parameters
     ----------
@@ -83,13 +86,16 @@ class RunningUserCode:
     def __init__(self, label: str, place: Where = UNKNOWN) -> None:
         self._label, self._place = label, place
         self._outside = UNKNOWN
+        self._redirected = contextlib.redirect_stdout(sys.stderr)
 
     def __enter__(self) -> None:
         self._outside = caller()
+        self._redirected.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._redirected.__exit__(kind, error, trace)
         if isinstance(error, GraphcError):
             self._place_anew(error)
         elif isinstance(error, (Exception, SystemExit)):
