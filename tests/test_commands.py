@@ -365,16 +365,27 @@ def test_bench_says_which_sizes_it_needs(capsys, folder):
     line = ["bench", "small_model:labelled"]
     assert "expected --size batch=NUMBER" in fails(capsys, *line)
     assert "no random input has a size 'width'" in fails(capsys, *line, "--size", "width=3")
+    assert "unknown input 'z'\n  expected x, y" in fails(capsys, *line, "--input", "z=x.npy")
     # Random integers are 0 or 1, which every axis of two or more has.
     assert cli.main([*line, "--size", "batch=2", "--seconds", "0.01"]) == 0
 
 
+def test_random_inputs_fit_the_given_ones(capsys, folder):
+    text = (
+        "x, y = (gx.placeholder(name, shape=('n', 2)) for name in 'xy')\ndef f():\n    return [x, y], x + y\n"
+    )
+    (folder / "pair.py").write_text(f"import graphc as gx\n{text}")
+    np.save("y.npy", np.ones((7, 2), "float32"))
+    found = report(capsys, "bench", "pair.py:f", "--input", "y=y.npy", "--seconds", "0.01")
+    assert found["program"].startswith("f(x: float32[7, 2], y: float32[7, 2])")
+
+
 def test_samples_are_means_of_enough_calls():
     calls = []
-    found = timing.measure(lambda: calls.append(1), lambda: None, timing.Budget(0.02))
+    found = timing.measure(lambda: calls.append(1), timing.Budget(0.02))
     assert found.calls > 1
     assert len(calls) > found.calls * len(found.samples)
-    slow = timing.measure(lambda: time.sleep(0.001), lambda: None, timing.Budget(0.001))
+    slow = timing.measure(lambda: time.sleep(0.001), timing.Budget(0.001))
     assert slow.calls == 1 and len(slow.samples) == 5
     assert slow.quantile(0.5) >= 0.001
 

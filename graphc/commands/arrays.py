@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graphc.runtime.program import Program
     from graphc.types import TensorType
 
-__all__ = ["named", "random_feeds", "read", "write"]
+__all__ = ["complete", "named", "read", "write"]
 
 Array = np.ndarray[Any, Any]
 _DAMAGE = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
@@ -77,29 +77,44 @@ def _key(source: Source, keys: Sequence[str]) -> str:
     return wanted
 
 
-def random_feeds(program: Program, sizes: Mapping[str, int], given: Mapping[str, Array]) -> dict[str, Array]:
-    """Return a value for every input: the given one, or a random one of the given sizes.
+def complete(program: Program, sizes: Mapping[str, int], given: Mapping[str, Array]) -> dict[str, Array]:
+    """Return a value for every input, in order: the given one, or a random one.
+
+    Random values have the given sizes, and those of the values that are given.
 
     Raises
     ------
+    FeedError
+        If the program has no input of a given name.
     ArgumentError
-        If a size is missing, or is not a size of the program.
+        If a size is missing, or is not a size of an input without a value.
     """
     inputs = {str(node.name): node.type for node in program.graph.inputs}
-    missing = {name: type for name, type in inputs.items() if name not in given}
-    needed = sorted({n for type in missing.values() for d in type.shape for n in dims.names(d)})
-    unknown = [name for name in sizes if name not in needed]
-    if unknown:
-        raise ArgumentError(
-            f"no random input has a size {unknown[0]!r}", expected=", ".join(needed) or "no --size"
-        )
-    absent = [name for name in needed if name not in sizes]
+    for name in given:
+        if name not in inputs:
+            raise FeedError(f"unknown input {name!r}", expected=", ".join(inputs) or "no --input")
+    missing = [type for name, type in inputs.items() if name not in given]
+    needed = sorted({n for type in missing for d in type.shape for n in dims.names(d)})
+    for name in sizes:
+        if name not in needed:
+            raise ArgumentError(
+                f"no random input has a size {name!r}", expected=", ".join(needed) or "no --size"
+            )
+    known = {**_sizes(inputs, given), **sizes}
+    absent = [name for name in needed if name not in known]
     if absent:
         raise ArgumentError(
             "random inputs need sizes", expected=" ".join(f"--size {name}=NUMBER" for name in absent)
         )
     rng = np.random.default_rng(0)
-    return {**given, **{name: _random(type, sizes, rng) for name, type in missing.items()}}
+    made = {name: _random(type, known, rng) for name, type in inputs.items() if name not in given}
+    return {name: given[name] if name in given else made[name] for name in inputs}
+
+
+def _sizes(inputs: Mapping[str, TensorType], given: Mapping[str, Array]) -> dict[str, int]:
+    """Return the named sizes that given arrays have; whether they agree, the program will say."""
+    pairs = [pair for name, a in given.items() for pair in zip(inputs[name].shape, a.shape, strict=False)]
+    return {str(d): n for d, n in pairs if not isinstance(d, int) and str(d) in dims.names(d)}
 
 
 def _random(type: TensorType, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:

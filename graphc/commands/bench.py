@@ -6,8 +6,8 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from graphc.commands import inputs, target, terminal
-from graphc.commands.command import Command, add_json, positive, print_json, seconds_text
+from graphc.commands import calls, terminal
+from graphc.commands.command import Command, add_json, print_json, seconds_text
 from graphc.commands.user_code import RunningUserCode
 
 if TYPE_CHECKING:
@@ -19,13 +19,10 @@ _QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
-    target.declare(parser)
-    inputs.declare(parser)
-    inputs.declare_sizes(parser)
+    calls.declare(parser)
     parser.add_argument(
         "--seconds", type=_duration, default=2.0, metavar="S", help="how long to measure; default 2"
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="threads; default all")
     add_json(parser)
 
 
@@ -40,22 +37,17 @@ def _duration(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Deferred, as in every command: the compiler, which help does without.
     import graphc as gx
-    from graphc.commands import arrays, timing
+    from graphc.commands import timing
 
-    given = arrays.read(arguments.input)
-    program = target.load_one(arguments)
-    feeds = arrays.random_feeds(program, dict(arguments.size), given)
-    if arguments.threads is not None:
-        gx.set_num_threads(arguments.threads)
-    budget = timing.Budget(arguments.seconds)
+    program, feeds = calls.prepare(arguments)
+    values, budget = list(feeds.values()), timing.Budget(arguments.seconds)
     with (
-        RunningUserCode(str(arguments.target)),
         terminal.counting(f"measuring {program.name}", "ms", budget.milliseconds) as done,
+        RunningUserCode(str(arguments.target)),
     ):
-        # By position, as fast callers do; by name, which also says what is missing, the first time.
-        values = [feeds[str(node.name)] for node in program.graph.inputs if str(node.name) in feeds]
-        found = timing.measure(lambda: program(*values), lambda: program(**feeds), budget, done)
+        found = timing.measure(lambda: program(*values), budget, done)
     fed = ", ".join(f"{name}: {a.dtype}{list(a.shape)}" for name, a in feeds.items())
     title = f"{program.name}({fed}), threads: {gx.get_num_threads()}"
     if arguments.json:

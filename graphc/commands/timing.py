@@ -71,7 +71,6 @@ class Timing:
 
 def measure(
     call: Callable[[], object],
-    first: Callable[[], object],
     budget: Budget,
     done: Callable[[int], None] = lambda milliseconds: None,
 ) -> Timing:
@@ -81,8 +80,6 @@ def measure(
     ----------
     call : callable
         What to time.
-    first : callable
-        Does the same, once, before everything else.
     budget : Budget
         How long.
     done : callable
@@ -94,12 +91,12 @@ def measure(
 
     Examples
     --------
-    >>> found = measure(lambda: sum(range(1000)), lambda: None, Budget(0.01))
+    >>> found = measure(lambda: sum(range(1000)), Budget(0.01))
     >>> found.quantile(0.1) <= found.quantile(0.9)
     True
     """
     with _no_garbage_collection():
-        before = _seconds(first, 1)
+        before = _seconds(call, 1)
         mean = _warm_up(call, _WARM_UP * budget.seconds)
         calls = max(1, math.ceil(_SAMPLE_SECONDS / mean))
         samples: list[float] = []
