@@ -45,14 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     directory  ...
     0
     """
-    chosen = build_parser().parse_args(arguments)
+    try:
+        chosen = build_parser().parse_args(arguments)
+    finally:
+        _flush()  # what --help has printed
     try:
         code: int = chosen.run(chosen)
-        sys.stdout.flush()
     except GraphcError as error:
         return _fail(str(error), chosen.traceback)
-    except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _flush()
         return _FAILED
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ngraphc: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    return code
+    return code if _flush() else _FAILED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -90,6 +92,16 @@ def _add(choices: argparse._SubParsersAction[argparse.ArgumentParser], command: 
     )
     command.declare(inner)
     inner.set_defaults(run=command.run, usage_error=inner.error)
+
+
+def _flush() -> bool:
+    """Write out what is printed; return whether anyone reads it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _fail(message: str, with_traceback: bool) -> int:
