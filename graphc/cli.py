@@ -10,7 +10,9 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from graphc import __version__
 from graphc.commands import COMMANDS, Command, terminal
@@ -50,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         _flush()  # what --help has printed
     try:
-        code: int = chosen.run(chosen)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code: int = chosen.run(chosen)
     except GraphcError as error:
         return _fail(str(error), chosen.traceback)
     except BrokenPipeError:
@@ -92,6 +96,22 @@ def _add(choices: argparse._SubParsersAction[argparse.ArgumentParser], command: 
     )
     command.declare(inner)
     inner.set_defaults(run=command.run, usage_error=inner.error)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning of graphc's own without the line of graphc that gives it."""
+    if category.__module__.partition(".")[0] == "graphc":
+        text = f"{terminal.paint('graphc: warning:', 'yellow', sys.stderr)} {message}\n"
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    sys.stderr.write(text)
 
 
 def _flush() -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Command", "add_json", "positive", "print_json", "seconds_text"]
+__all__ = ["Command", "add_json", "file_named", "positive", "print_json", "require_folder", "seconds_text"]
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 
@@ -55,6 +58,43 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, given {text!r}")
     return value
+
+
+def file_named(suffix: str) -> Callable[[str], Path]:
+    """Return a parser of paths that end in `suffix`.
+
+    Examples
+    --------
+    >>> file_named(".npz")("found.npz").stem
+    'found'
+    """
+
+    def parse(text: str) -> Path:
+        if not text.endswith(suffix):
+            raise argparse.ArgumentTypeError(f"expected FILE{suffix}, given {text!r}")
+        return Path(text)
+
+    return parse
+
+
+def require_folder(file: Path | None) -> None:
+    """Raise unless a file can be made where it is wanted: better before long work than after it.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        Naming the file.
+
+    Examples
+    --------
+    >>> require_folder(Path("found.npz"))
+    """
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphc.commands import target
-from graphc.commands.command import Command, add_json, print_json
+from graphc.commands.command import Command, add_json, print_json, require_folder
 from graphc.errors import ArgumentError
 from graphc.replacing import replacing
 
@@ -46,6 +46,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
+    require_folder(arguments.out)
     program = target.load_one(arguments)
     if arguments.json:
         print_json(describe(program))

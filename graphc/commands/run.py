@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphc.commands import inputs, target, terminal
-from graphc.commands.command import Command, add_json, print_json, seconds_text
+from graphc.commands.command import Command, add_json, file_named, print_json, require_folder, seconds_text
 from graphc.commands.user_code import RunningUserCode
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ _FEW = 8
 def _declare(parser: argparse.ArgumentParser) -> None:
     target.declare(parser)
     inputs.declare(parser)
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE.npz", help="write the results there")
+    parser.add_argument(
+        "-o", "--out", type=file_named(".npz"), metavar="FILE.npz", help="write the results there"
+    )
     add_json(parser)
 
 
@@ -34,8 +36,7 @@ def _run(arguments: argparse.Namespace) -> int:
     # Deferred, as in every command: NumPy and the compiler, which help and other commands do without.
     from graphc.commands import arrays
 
-    if arguments.out is not None and arguments.out.suffix != ".npz":
-        arguments.usage_error(f"--out: expected FILE.npz, given {str(arguments.out)!r}")
+    require_folder(arguments.out)
     feeds = arrays.read(arguments.input)
     program = target.load_one(arguments)
     started = time.perf_counter()

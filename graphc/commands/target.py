@@ -1,4 +1,4 @@
-"""What a command works on: a function of the user's that returns a program or its pieces."""
+"""What a command works on: an artifact, or a function of the user's that returns a program or its pieces."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphc.commands import terminal, user_code
@@ -15,9 +16,10 @@ from graphc.errors import ArgumentError, GraphcError, UserCodeError, Where
 if TYPE_CHECKING:
     from graphc.runtime.program import Program
 
-__all__ = ["FORMS", "Code", "Options", "declare", "load", "load_one", "parse"]
+__all__ = ["CODE_FORMS", "FORMS", "Code", "Options", "declare", "load", "load_one", "parse", "parse_code"]
 
-FORMS = "module:function or path/to/file.py:function"
+CODE_FORMS = "module:function or path/to/file.py:function"
+FORMS = f"FILE.gxc, {CODE_FORMS}"
 _LEVELS = ("full", "fast", "none")
 _PIECES = "a Program, (inputs, outputs), (inputs, outputs, updates), or a dict of these under names"
 
@@ -51,24 +53,49 @@ class Options:
         How much work to put into pieces that are not compiled yet.
     name : str, optional
         What to call the program of pieces; by default the function's name.
+    trust : bool
+        Whether to run the machine code in an artifact, whoever made it.
+    imports : tuple of str
+        Modules to import before an artifact is read: those that register its custom operations.
     """
 
     optimize: str | None = None
     name: str | None = None
+    trust: bool = False
+    imports: tuple[str, ...] = ()
 
 
-def parse(text: str) -> Code:
-    """Read a target.
+def parse(text: str) -> Code | Path:
+    """Read a target: a file's path, or code as ``module:function``.
 
     Examples
     --------
     >>> parse("models.lenet:predict")
     Code(module='models.lenet', name='predict')
+    >>> parse("model.gxc").name
+    'model.gxc'
     """
     module, _, name = text.rpartition(":")
-    if not module or not all(part.isidentifier() for part in name.split(".")):
+    named = bool(module) and all(part.isidentifier() for part in name.split("."))
+    if named and not Path(text).exists():
+        return Code(module, name)
+    if text.endswith(".py") or not (text.endswith(".gxc") or Path(text).exists()):
         raise argparse.ArgumentTypeError(f"expected {FORMS}, given {text!r}")
-    return Code(module, name)
+    return Path(text)
+
+
+def parse_code(text: str) -> Code:
+    """Read a target that has to be code.
+
+    Examples
+    --------
+    >>> str(parse_code("models/lenet.py:predict"))
+    'models/lenet.py:predict'
+    """
+    found = parse(text)
+    if isinstance(found, Path):
+        raise argparse.ArgumentTypeError(f"expected {CODE_FORMS}, given {text!r}")
+    return found
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +103,17 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=parse, metavar="TARGET", help=FORMS)
     parser.add_argument("--program", metavar="NAME", help="which one, where the target holds several")
     declare_optimize(parser)
+    parser.add_argument(
+        "--trust", action="store_true", help="run the machine code in an artifact, whoever made it"
+    )
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="MODULE",
+        help="import this first, for an artifact with custom operations; repeat for more",
+    )
 
 
 def declare_optimize(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +133,9 @@ def load_one(arguments: argparse.Namespace) -> Program:
     ArgumentError
         If the target holds several programs and none is chosen, or not the chosen one.
     """
-    found = load(arguments.target, Options(optimize=arguments.optimize))
+    options = Options(arguments.optimize, None, arguments.trust, tuple(arguments.imports))
+    loaded = load(arguments.target, options)
+    found = loaded if isinstance(loaded, dict) else {loaded.name: loaded}
     if arguments.program is None and len(found) == 1:
         return next(iter(found.values()))
     if arguments.program in found:
@@ -106,22 +146,37 @@ def load_one(arguments: argparse.Namespace) -> Program:
     raise ArgumentError(f"{arguments.target} holds no program {arguments.program!r}", expected=expected)
 
 
-def load(target: Code, options: Options) -> dict[str, Program]:
-    """Return the programs that a target holds, by their names.
+def load(target: Code | Path, options: Options) -> Program | dict[str, Program]:
+    """Return the program that a target holds, or several under names.
 
     Raises
     ------
     UserCodeError
         If the user's code raises, or returns something else than programs.
+    ArtifactError
+        If a file is not an artifact, or is damaged.
     ArgumentError
         If options are given that the target has no use for.
     GraphcError
         If pieces do not make a program.
     """
+    for module in options.imports:
+        user_code.import_module(module)
+    if isinstance(target, Path):
+        return _from_artifact(target, options)
     found = user_code.attribute(target.module, target.name)
     place = place_of(found)
     with terminal.waiting(f"making {target}"), RunningUserCode(str(target), place):
         return _programs(_called(found, target), target, options, place)
+
+
+def _from_artifact(path: Path, options: Options) -> Program | dict[str, Program]:
+    import graphc as gx
+
+    if options.optimize is not None:
+        raise ArgumentError(f"{path} is compiled already", expected="no --optimize", given=options.optimize)
+    with terminal.waiting(f"loading {path}"), RunningUserCode(str(path)):
+        return gx.load(path, trust=options.trust)
 
 
 def _called(found: Any, target: Code) -> Any:
@@ -145,11 +200,9 @@ def _is_program(value: Any) -> bool:
     return isinstance(value, Program)
 
 
-def _programs(value: Any, target: Code, options: Options, place: Where) -> dict[str, Program]:
+def _programs(value: Any, target: Code, options: Options, place: Where) -> Program | dict[str, Program]:
     if not isinstance(value, Mapping):
-        name = options.name or target.name.rpartition(".")[2]
-        program = _program(value, target, options, name, place)
-        return {program.name: program}
+        return _program(value, target, options, options.name or target.name.rpartition(".")[2], place)
     if options.name is not None:
         raise ArgumentError(f"{target} names its programs itself", expected="no --name", given=options.name)
     if not value or not all(isinstance(name, str) for name in value):

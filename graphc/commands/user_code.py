@@ -15,7 +15,7 @@ from typing import Any
 
 from graphc.errors import UNKNOWN, GraphcError, UserCodeError, Where, caller, is_internal
 
-__all__ = ["RunningUserCode", "attribute", "place_of"]
+__all__ = ["RunningUserCode", "attribute", "import_module", "place_of"]
 
 # A name that no module has: a file called numpy.py must not take the place of NumPy.
 _MODULE = "_graphc_target"
@@ -45,7 +45,7 @@ def attribute(module: str, name: str) -> Any:
     >>> attribute("math", "pi")
     3.141592653589793
     """
-    found: Any = _from_file(Path(module)) if module.endswith(".py") else _imported(module)
+    found: Any = _from_file(Path(module)) if module.endswith(".py") else import_module(module)
     for step in name.split("."):
         if not hasattr(found, step):
             raise UserCodeError(
@@ -123,7 +123,19 @@ def place_of(function: Any) -> Where:
     return UNKNOWN if code is None else Where(code.co_filename, code.co_firstlineno)
 
 
-def _imported(name: str) -> ModuleType:
+def import_module(name: str) -> ModuleType:
+    """Import a module of the user's, also from the working directory.
+
+    Raises
+    ------
+    UserCodeError
+        If there is none, or running it raises.
+
+    Examples
+    --------
+    >>> import_module("math").__name__
+    'math'
+    """
     _make_importable(Path.cwd())
     try:
         with RunningUserCode(f"import of {name}"):
