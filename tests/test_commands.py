@@ -178,7 +178,10 @@ def test_a_program_has_to_be_chosen_where_there_are_several(capsys, folder):
         (["--input", "x=cut.npy"], "cut.npy cannot be read"),
         (["--input", "x=cut.npz"], "cut.npz cannot be read"),
         (["--input", "x=objects.npy"], "objects.npy cannot be read: Object arrays"),
-        (["--input", "x=x.npy", "--out", "absent/found.npz"], "absent/found.npz: No such file or directory"),
+        (
+            ["--input", "x=x.npy", "--out", "absent/found.npz"],
+            "absent/found.npz cannot be written: there is no folder absent",
+        ),
     ],
 )
 def test_bad_feeds_are_named(capsys, folder, words, message):
@@ -281,6 +284,7 @@ def test_a_traceback_can_be_asked_for(capsys, folder):
         (["inspect", "small_model:double", "--kernel", "0", "--format", "dot"], "goes with --format text"),
         (["inspect", "small_model:double", "--kernel", "0", "--stage", "0"], "not allowed with"),
         (["inspect", "small_model:double", "--json", "--stage", "0"], "--json goes with"),
+        (["inspect", "small_model:double", "--explain", "--format", "dot"], "goes with --format text"),
         (["bench", "small_model:double", "--size", "batch"], "expected NAME=SIZE"),
         (["bench", "small_model:double", "--size", "batch=-1"], "expected NAME=SIZE"),
         (["bench", "small_model:double", "--seconds", "0"], "expected a positive number"),
@@ -351,7 +355,7 @@ def test_options_that_an_artifact_has_no_use_for(capsys, folder, artifact):
 
 def test_compile_looks_for_the_folder_before_it_compiles(capsys, folder):
     line = ["compile", "small_model:breaks", "-o", "absent/model.gxc"]
-    assert fails(capsys, *line) == "absent/model.gxc: No such file or directory\n"
+    assert fails(capsys, *line) == "absent/model.gxc cannot be written: there is no folder absent\n"
 
 
 @pytest.mark.filterwarnings("default")
@@ -408,6 +412,15 @@ def test_inspect_shows_stages_and_kernels(capsys, folder):
     assert "# add: float32[batch, 3]  small_model.py:8" in source and "def kernel(" in source
     assert "define " in shown("--kernel", "0", "--show", "llvm")
     assert ".text" in shown("--kernel", "0", "--show", "asm")
+
+
+def test_inspect_explains(capsys, folder):
+    assert cli.main(["inspect", "small_model:double", "--explain", "x"]) == 0
+    assert capsys.readouterr().out.startswith("placeholder 'x' at small_model.py:7: float32[batch, 3]")
+    assert cli.main(["inspect", "small_model:double", "--explain"]) == 0
+    assert "not vectorized: " in capsys.readouterr().out
+    found = fails(capsys, "inspect", "small_model:double", "--explain", "nothing")
+    assert found.startswith("explain: nothing is named 'nothing'") and "\n  at " not in found
 
 
 def test_inspect_writes_a_file(capsys, folder):

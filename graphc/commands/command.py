@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import math
 import os
@@ -11,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from graphc.errors import ArgumentError
 
 __all__ = ["Command", "add_json", "file_named", "positive", "print_json", "require_folder", "seconds_text"]
 
@@ -82,8 +83,8 @@ def require_folder(file: Path | None) -> None:
 
     Raises
     ------
-    FileNotFoundError, PermissionError
-        Naming the file.
+    ArgumentError
+        If the folder is not there, or does not take files.
 
     Examples
     --------
@@ -92,9 +93,9 @@ def require_folder(file: Path | None) -> None:
     if file is None:
         return
     if not file.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+        raise ArgumentError(f"{file} cannot be written: there is no folder {file.parent}")
     if not os.access(file.parent, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        raise ArgumentError(f"{file} cannot be written: nor can anything else in {file.parent}")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.commands import target
 from graphc.commands.command import Command, add_json, print_json, require_folder
+from graphc.commands.user_code import RunningUserCode
 from graphc.errors import ArgumentError
 from graphc.replacing import replacing
 
@@ -38,6 +39,14 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "--stage", metavar="S", help="the graph after this pass: its name, or its number from 0"
     )
     part.add_argument("--kernel", metavar="K", help="code of a kernel: its name, or its number from 0")
+    part.add_argument(
+        "--explain",
+        nargs="?",
+        const="",
+        metavar="NODE",
+        help="where a node went, by its name or a line such as model.py:12; without NODE, what could "
+        "not be fused, vectorized or parallelized, and why",
+    )
     parser.add_argument("--show", choices=list(_CODES), help="which code of the kernel; default source")
     parser.add_argument("--format", choices=_FORMATS, default="text", help="default text")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write there instead of printing")
@@ -51,16 +60,20 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(describe(program))
     else:
-        _deliver(_text(program, arguments), arguments.out)
+        with RunningUserCode(str(arguments.target)):
+            text = _text(program, arguments)
+        _deliver(text, arguments.out)
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse words that do not go together."""
-    part = arguments.stage or arguments.kernel
+    explain = arguments.explain is not None
+    part = arguments.stage or arguments.kernel or explain
     wrong = {
         "--show goes with --kernel": arguments.show and not arguments.kernel,
         "--kernel goes with --format text": arguments.kernel and arguments.format != "text",
+        "--explain goes with --format text": explain and arguments.format != "text",
         "--json goes with the target alone": arguments.json and (part or arguments.out),
     }
     for complaint, applies in wrong.items():
@@ -77,6 +90,8 @@ def _deliver(text: str, out: Path | None) -> None:
 
 
 def _text(program: Program, arguments: argparse.Namespace) -> str:
+    if arguments.explain is not None:
+        return str(program.explain(arguments.explain or None))
     if arguments.kernel is not None:
         found = _chosen("kernel", arguments.kernel, [(k.name, k) for k in program.kernels])
         # Kernels of one name often are one kernel.
