@@ -273,6 +273,11 @@ def test_a_traceback_can_be_asked_for(capsys, folder):
     [
         (["run", "small_model"], "expected"),
         (["run", "small_model.py"], "module:function"),
+        (["run", "small_model.py:"], "module:function"),
+        (["run", ":double"], "module:function"),
+        (["run", ".:double"], "module:function"),
+        (["run", "small_model::double"], "module:function"),
+        (["run", "model.gxc", "--import", "own-operation"], "expected the name of a module"),
         (["run", "small_model:double", "--input", "x.npy"], "expected NAME=FILE.npy"),
         (["run", "small_model:double", "--input", "x=x.txt"], "given 'x=x.txt'"),
         (["run", "small_model:double", "--input", "feeds.npz:x"], "expected NAME=FILE.npy"),

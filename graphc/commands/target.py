@@ -76,10 +76,10 @@ def parse(text: str) -> Code | Path:
     'model.gxc'
     """
     module, _, name = text.rpartition(":")
-    named = bool(module) and all(part.isidentifier() for part in name.split("."))
-    if named and not Path(text).exists():
+    exists = Path(text).exists()
+    if not exists and (module.endswith(".py") or _is_dotted(module)) and _is_dotted(name):
         return Code(module, name)
-    if text.endswith(".py") or not (text.endswith(".gxc") or Path(text).exists()):
+    if text.endswith(".py") or not (text.endswith(".gxc") or exists):
         raise argparse.ArgumentTypeError(f"expected {FORMS}, given {text!r}")
     return Path(text)
 
@@ -98,6 +98,16 @@ def parse_code(text: str) -> Code:
     return found
 
 
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _module(text: str) -> str:
+    if not _is_dotted(text):
+        raise argparse.ArgumentTypeError(f"expected the name of a module, given {text!r}")
+    return text
+
+
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the words by which commands that use one program name it."""
     parser.add_argument("target", type=parse, metavar="TARGET", help=FORMS)
@@ -111,6 +121,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="imports",
+        type=_module,
         metavar="MODULE",
         help="import this first, for an artifact with custom operations; repeat for more",
     )
