@@ -41,7 +41,8 @@ UNKNOWN = Where("<unknown>", 0)
 _internal_files: dict[str, bool] = {}
 
 
-def _is_internal(filename: str) -> bool:
+def is_internal(filename: str) -> bool:
+    """Tell whether code of this file is graphc's own, or Python's machinery of imports."""
     known = _internal_files.get(filename)
     if known is None:
         path = os.path.abspath(filename)
@@ -55,7 +56,7 @@ def caller() -> Where:
     """Return the innermost place outside graphc on the current call stack."""
     frame = sys._getframe(1)
     while frame is not None:
-        if not _is_internal(frame.f_code.co_filename):
+        if not is_internal(frame.f_code.co_filename):
             return Where(frame.f_code.co_filename, frame.f_lineno)
         if frame.f_back is None:
             return UNKNOWN
@@ -189,3 +190,7 @@ class OnnxImportError(GraphcError, ValueError):
     """
 
     inputs: tuple[str, ...] = ()
+
+
+class UserCodeError(GraphcError, RuntimeError):
+    """Code that the command line was pointed at raised, or is not what a command can use."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from graphc.cli import build_parser
+from graphc.cli import build_parser, main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -20,6 +22,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 WORDS_OF_SHELL = re.compile(r"^(make|graphc) (.*?)(?:\s+#.*)?$", re.MULTILINE)
 INLINE = re.compile(r"`(make|graphc) ([^`]*)`")
+PROMPT = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+# The first line of a block that is a file of its own.
+NAMED = re.compile(r"# (\w+\.py)\n")
 # Prints a line of its own between the outputs of two blocks.
 MARK = "-- end of block --"
 
@@ -47,6 +52,13 @@ def blocks(page):
         elif language == "text" and found:
             found[-1].output = content
     return found
+
+
+def sessions(page):
+    """Return the commands that a page shows at a prompt, each with its output; `...` stands for anything."""
+    text = page.read_text(encoding="utf-8")
+    shown = (content for language, content in FENCE.findall(text) if language == "console")
+    return [step for content in shown for step in PROMPT.findall(content)]
 
 
 def script(page):
@@ -78,6 +90,26 @@ def test_code_blocks_run_and_print_what_the_page_shows(page, tmp_path):
     outputs = done.stdout.split(f"{MARK}\n")
     for block, output in zip(blocks(page), outputs, strict=False):
         assert block.output is None or output == block.output, f"{page_id(page)}:{block.line}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if sessions(page)], ids=page_id)
+def test_commands_print_what_the_page_shows(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for block in blocks(page):
+        name = NAMED.match(block.code)
+        if name is not None:
+            (tmp_path / name[1]).write_text(block.code, encoding="utf-8")
+            assert run([name[1]], tmp_path).returncode == 0
+    for command, wanted in sessions(page):
+        tool, *words = shlex.split(command)
+        assert tool == "graphc"
+        main(words)
+        printed = capsys.readouterr()
+        found = printed.out + printed.err
+        assert doctest.OutputChecker().check_output(wanted, found, doctest.ELLIPSIS), f"{command}\n{found}"
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=page_id)

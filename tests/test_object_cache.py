@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from graphc.runtime import object_cache
+from graphc.runtime.compiled_object import CompiledObject
 from graphc.runtime.object_cache import CacheWarning, ObjectCache, decode, encode
-from graphc.runtime.target import CompiledObject
 
 KEY = "ab" * 32
 ENTRY = CompiledObject(b"object code", "kernel_ab", b"packed")

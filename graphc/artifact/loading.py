@@ -16,9 +16,9 @@ from graphc.artifact.stored import Stored, read_stored
 from graphc.artifact.values import ValueReader
 from graphc.errors import ArtifactError, ArtifactWarning, GraphcError, caller
 from graphc.nests import Nest
+from graphc.runtime.compiled_object import CompiledObject
 from graphc.runtime.executable import Array, Executable, Meaning
 from graphc.runtime.program import Program
-from graphc.runtime.target import CompiledObject
 from graphc.state import ConstantData
 
 if TYPE_CHECKING:

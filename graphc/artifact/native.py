@@ -12,7 +12,7 @@ import graphc
 from graphc.artifact.container import Container, Writer
 from graphc.runtime import control_llvm, features, runner, team
 from graphc.runtime import kernels as native
-from graphc.runtime.target import CompiledObject
+from graphc.runtime.compiled_object import CompiledObject
 
 __all__ = ["Objects", "Target", "link", "obstacle", "target"]
 

@@ -1,12 +1,21 @@
-"""What a command of the command line consists of."""
+"""What a command of the command line consists of, and words that several commands share."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-__all__ = ["Command", "positive"]
+from graphc.errors import ArgumentError
+
+__all__ = ["Command", "add_json", "file_named", "positive", "print_json", "require_folder", "seconds_text"]
+
+_UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 
 
 @dataclass(frozen=True)
@@ -24,12 +33,15 @@ class Command:
     run : callable
         Does the work and returns the exit code.  Raises `GraphcError` for what a user can
         mend; calls ``arguments.usage_error(message)`` for words that do not go together.
+    details : str
+        What the command's own help says beyond the summary.
     """
 
     name: str
     summary: str
     declare: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    details: str = ""
 
 
 def positive(text: str) -> int:
@@ -47,3 +59,72 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, given {text!r}")
     return value
+
+
+def file_named(suffix: str) -> Callable[[str], Path]:
+    """Return a parser of paths that end in `suffix`.
+
+    Examples
+    --------
+    >>> file_named(".npz")("found.npz").stem
+    'found'
+    """
+
+    def parse(text: str) -> Path:
+        if not text.endswith(suffix):
+            raise argparse.ArgumentTypeError(f"expected FILE{suffix}, given {text!r}")
+        return Path(text)
+
+    return parse
+
+
+def require_folder(file: Path | None) -> None:
+    """Raise unless a file can be made where it is wanted: better before long work than after it.
+
+    Raises
+    ------
+    ArgumentError
+        If the folder is not there, or does not take files.
+
+    Examples
+    --------
+    >>> require_folder(Path("found.npz"))
+    """
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        raise ArgumentError(f"{file} cannot be written: there is no folder {file.parent}")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise ArgumentError(f"{file} cannot be written: nor can anything else in {file.parent}")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def print_json(report: Any) -> None:
+    """Print a report as JSON.
+
+    Examples
+    --------
+    >>> print_json({"kernels": 2})
+    {
+      "kernels": 2
+    }
+    """
+    print(json.dumps(report, indent=2))
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration with three digits and its unit.
+
+    Examples
+    --------
+    >>> seconds_text(0.0123456), seconds_text(1.5e-6), seconds_text(75.0)
+    ('12.3 ms', '1.50 us', '75.0 s')
+    """
+    unit, size = next((u for u in _UNITS if seconds >= u[1]), _UNITS[-1])
+    value = seconds / size
+    digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:.{digits}f} {unit}"

@@ -6,18 +6,18 @@ import argparse
 from pathlib import Path
 
 from graphc.commands.command import Command, positive
-from graphc.demo.tasks import TASKS
 
 __all__ = ["COMMAND"]
 
 _BUNDLED = "digits"
+# The keys of `graphc.demo.tasks.TASKS`, which imports NumPy.
 _PICTURES_OF = {"digits": "8x8 digits, bundled", "mnist": "IDX files", "cifar10": "binary version"}
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
-    described = ", ".join(f"{name} ({_PICTURES_OF[name]})" for name in TASKS)
+    described = ", ".join(f"{name} ({_PICTURES_OF[name]})" for name in _PICTURES_OF)
     parser.add_argument(
-        "--data", choices=list(TASKS), default=_BUNDLED, help=f"{described}; default {_BUNDLED}"
+        "--data", choices=list(_PICTURES_OF), default=_BUNDLED, help=f"{described}; default {_BUNDLED}"
     )
     parser.add_argument("--path", type=Path, metavar="DIR", help="folder with the files of mnist or cifar10")
     parser.add_argument(

@@ -9,8 +9,8 @@ from functools import partial
 
 import graphc
 from graphc.runtime import concurrently, features, linker, object_cache, target
+from graphc.runtime.compiled_object import CompiledObject
 from graphc.runtime.kernel_source import KernelSource
-from graphc.runtime.target import CompiledObject
 
 __all__ = [
     "LoadedKernel",

@@ -18,7 +18,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graphc.runtime.target import CompiledObject
+from graphc.runtime.compiled_object import CompiledObject
 
 __all__ = [
     "SUFFIX",

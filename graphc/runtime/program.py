@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from graphc.leaves import Variable
     from graphc.pipeline import Stage
     from graphc.runtime.building import Options
+    from graphc.runtime.compiled_object import CompiledObject
     from graphc.runtime.kernel import Kernel
-    from graphc.runtime.target import CompiledObject
     from graphc.tensor import Tensor
 
 __all__ = ["MemoryReport", "Program", "Source"]

@@ -5,31 +5,14 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from llvmlite import binding as llvm
 
 from graphc.errors import KernelError
 from graphc.runtime import features, unlocked
+from graphc.runtime.compiled_object import CompiledObject
 
-__all__ = ["CompiledObject", "assembly", "compile_module", "compile_text", "machine", "parse"]
-
-
-@dataclass(frozen=True)
-class CompiledObject:
-    """Object code that defines one public symbol, with the optimized LLVM IR it came from.
-
-    The IR is kept compressed, since almost no one asks for it; artifacts leave it out.
-    """
-
-    object_code: bytes
-    symbol: str
-    packed_llvm: bytes
-
-    @property
-    def llvm(self) -> str:
-        """Optimized LLVM IR as text."""
-        return zlib.decompress(self.packed_llvm).decode()
+__all__ = ["assembly", "compile_module", "compile_text", "machine", "parse"]
 
 
 # Target machines that nobody uses at the moment, by CPU and features.  They are never disposed of: a

@@ -1,0 +1,63 @@
+"""``graphc compile``: turn a function that returns programs, or their pieces, into an artifact."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from graphc.commands import target, terminal
+from graphc.commands.command import Command, add_json, file_named, print_json, require_folder, seconds_text
+from graphc.commands.user_code import RunningUserCode
+
+__all__ = ["COMMAND"]
+
+_SUFFIX = ".gxc"
+_MEGABYTE = 1_000_000
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", type=target.parse_code, metavar="TARGET", help=target.CODE_FORMS)
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=file_named(_SUFFIX),
+        metavar=f"FILE{_SUFFIX}",
+        required=True,
+        help="artifact to write",
+    )
+    target.declare_optimize(parser)
+    parser.add_argument("--name", help="what to call a program made of pieces; default the function's name")
+    add_json(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import graphc as gx
+
+    out: Path = arguments.out
+    require_folder(out)
+    started = time.perf_counter()
+    made = target.load(arguments.target, target.Options(arguments.optimize, arguments.name))
+    with terminal.waiting(f"writing {out}"), RunningUserCode(str(arguments.target)):
+        gx.save(out, made)
+    seconds, size = time.perf_counter() - started, out.stat().st_size
+    programs = made if isinstance(made, dict) else {made.name: made}
+    if arguments.json:
+        kernels = {name: len(program.kernels) for name, program in programs.items()}
+        print_json({"file": str(out), "bytes": size, "seconds": seconds, "kernels": kernels})
+        return 0
+    for program in programs.values():
+        print(str(program).partition("\n")[0])
+    print(f"wrote {out}, {size / _MEGABYTE:.1f} MB, in {seconds_text(seconds)}")
+    return 0
+
+
+_DETAILS = """\
+TARGET is a function without required parameters that returns a Program, the pieces of one
+(inputs, outputs) or (inputs, outputs, updates) as gx.compile takes them, or a dict of these under
+names.  Modules are found from the working directory.  The artifact is what graphc run, inspect,
+profile and bench take, and gx.load in Python."""
+
+COMMAND = Command(
+    "compile", f"Compile a function's programs into a {_SUFFIX} file.", _declare, _run, _DETAILS
+)
