@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from onnx_exclusions import reason
 
+import graphc as gx
 from graphc.errors import GraphcError
-from graphc.onnx.backend import GraphcBackend
+from graphc.onnx.backend import GraphcBackend, GraphcRep, inputs_of
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 
@@ -124,7 +125,9 @@ def _compare(expected: list[Any], found: tuple[Any, ...], rtol: float, atol: flo
 # ------------------------------------------------------------------------ table
 def table(outcomes: Iterable[Outcome]) -> str:
     """Return the counts of node tests by operator, and why some are excluded, as Markdown."""
-    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(("passed", "excluded", "failed"), 0))
+    counts: dict[str, dict[str, int]] = defaultdict(
+        lambda: dict.fromkeys(("passed", "excluded", "failed"), 0)
+    )
     reasons: dict[str, int] = defaultdict(int)
     for outcome in outcomes:
         for row in (outcome.case.operator, "all"):
@@ -139,3 +142,27 @@ def table(outcomes: Iterable[Outcome]) -> str:
     lines += ["", "| why tests are excluded | tests |", "|---|---|"]
     lines += [f"| {why} | {count} |" for why, count in sorted(reasons.items(), key=lambda r: -r[1])]
     return "\n".join(lines)
+
+
+# --------------------------------------------------------------- compiled together
+def compile_together(chosen: Sequence[Case]) -> Iterator[tuple[Case, list[Any], list[Any]]]:
+    """Compile tests into one program; yield each with its expected and its actual results.
+
+    A program of its own for each would take a minute to compile; equal kernels are compiled once.
+    """
+    inputs: list[gx.Tensor] = []
+    feeds: list[Any] = []
+    outputs: list[list[gx.Tensor]] = []
+    for k, case in enumerate(chosen):
+        given = [_as_array(i) for i in case.data[0][0]]
+        names = inputs_of(case.model)
+        model = GraphcRep(case.model, compiled=False).specialized(dict(zip(names, given, strict=False)))
+        arrays = {n: model.elements[n].carry(np.asarray(a)) for n, a in zip(names, given, strict=False)}
+        fed = {n: gx.placeholder(f"{n}_{k}", t.shape, t.dtype) for n, t in model.inputs.items()}
+        inputs += fed.values()
+        feeds += [arrays[n] for n in fed]
+        found = model(**fed)
+        outputs.append([found] if isinstance(found, gx.Tensor) else list(found))
+    results = gx.compile(inputs, outputs)(*feeds)
+    for case, found in zip(chosen, results, strict=True):
+        yield case, [_as_array(e) for e in case.data[0][1]], found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from onnx_conformance import KINDS, Outcome, cases, run, table
+from onnx_conformance import KINDS, Outcome, cases, compile_together, run, table
 from onnx_exclusions import EXCLUSIONS, reason
 
 from graphc.onnx.backend import InterpretedBackend
@@ -47,3 +48,16 @@ def test_the_table_in_the_documentation_is_this_one(
         PAGE.write_text(current, encoding="utf-8")
         page = current
     assert page == current, "the table is out of date; run pytest --update-golden"
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_compiled_models_give_the_same(outcomes: dict[str, list[Outcome]], part: int) -> None:
+    """The first test of every operator, many of them in one program."""
+    first = {o.case.operator: o.case for o in reversed(outcomes["node"]) if o.status == "passed"}
+    chosen = [first[name] for name in sorted(first)][part::3]
+    for case, expected, found in compile_together(chosen):
+        for want, have in zip(expected, found, strict=True):
+            wide = np.asarray(want).astype("float64")
+            np.testing.assert_allclose(
+                have, wide, rtol=case.rtol, atol=max(case.atol, 1e-5), err_msg=case.name
+            )

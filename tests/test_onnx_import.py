@@ -285,7 +285,9 @@ def test_functions_that_call_each_other_without_end_are_refused():
 
 def test_functions_of_the_model_are_expanded():
     text = """g (float[n] x) => (float[n] y) { y = own.leaky<slope = 0.5>(x) }
-    <domain: "own", opset_import: ["": 21]> leaky <slope> (a) => (b) { b = LeakyRelu<alpha: float = @slope>(a) }"""
+    <domain: "own", opset_import: ["": 21]> leaky <slope> (a) => (b) {
+        b = LeakyRelu<alpha: float = @slope>(a)
+    }"""
     model = parser.parse_model('<ir_version: 10, opset_import: ["": 21, "own": 1]> ' + text)
     loaded = gx.onnx.load(model)
     x = np.array([-2.0, 2.0], "float32")
