@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ Array = np.ndarray[Any, Any]
 Samples = Sequence[Sequence[Array]]
 ShapeRule = Callable[[int, Array], tuple[Any, ...]]
 
+# Ops register themselves when the public face is imported, which importing graphc alone does not do.
+import_module("graphc.public")
 # What users cannot call has no samples: fused nodes, their items, copies.
 OPS = [op for op in REGISTRY.values() if any(True for _ in op.samples())]
 

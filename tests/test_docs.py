@@ -83,7 +83,7 @@ def run(arguments, folder):
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=page_id)
 def test_code_blocks_run_and_print_what_the_page_shows(page, tmp_path):
     # A process of its own: what a page registers must not reach the tables of the other tests.
-    program = tmp_path / f"{page.stem}.py"
+    program = tmp_path / f"{page.stem}_page.py"  # no name that a module may have: a script finds itself first
     program.write_text(script(page), encoding="utf-8")
     done = run([program], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -47,12 +47,13 @@ class GraphcRep(BackendRep):
     def _ready(self, given: dict[str, Any]) -> tuple[OnnxModel, Any]:
         if self._kept is not None and all(np.array_equal(given[n], v) for n, v in self._kept[0].items()):
             return self._kept[1:]
-        model = self._loaded(given)
+        model = self.specialized(given)
         program = model.compile() if self._compiled else None
         self._kept = {n: given[n] for n in self._fixed}, model, program
         return model, program
 
-    def _loaded(self, given: dict[str, Any]) -> OnnxModel:
+    def specialized(self, given: dict[str, Any]) -> OnnxModel:
+        """Return the model with those of the given inputs as constants that decide on shapes."""
         while True:
             try:
                 return load(self._model, weights="constants", values={n: given[n] for n in self._fixed})

@@ -35,6 +35,7 @@ from graphc.ops.refused import *
 from graphc.ops.regions import *
 from graphc.ops.resizing import *
 from graphc.ops.roi_alignment import *
+from graphc.ops.scattering import *
 from graphc.ops.selection import *
 from graphc.ops.shape import *
 from graphc.ops.slicing import *

@@ -7,12 +7,14 @@ import importlib
 FAMILIES = (
     "activations",
     "conversion",
+    "draws",
     "elementwise",
     "indexing",
     "normalization",
     "products",
     "reductions",
     "resizing",
+    "sampling",
     "shapes",
     "windows",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphc as gx
 from graphc.onnx.call import Call
 from graphc.onnx.registry import converter
+from graphc.ops.scattering import Combine, put
 from graphc.tensor import Tensor
 
 
@@ -15,7 +16,11 @@ def _gather(call: Call) -> Tensor:
 
 @converter("GatherElements", since=11, exact=True)
 def _gather_elements(call: Call) -> Tensor:
-    return gx.take_along_axis(call.tensor(0), call.tensor(1), call.integer("axis", 0))
+    x, indices = call.tensor(0), call.tensor(1)
+    axis = call.integer("axis", 0) % x.ndim
+    # There may be fewer rows of indices than of elements: the first are meant.
+    rows = tuple(slice(None) if a == axis else slice(0, n) for a, n in enumerate(indices.shape))
+    return gx.take_along_axis(x[rows] if indices.ndim == x.ndim else x, indices, axis)
 
 
 @converter("GatherND", since=11, exact=True)
@@ -73,3 +78,42 @@ def _reverse_sequence(call: Call) -> Tensor:
     long = gx.reshape(lengths, _along(batch, x.ndim))
     mirrored = gx.where(places < long, long - 1 - places, places)
     return gx.take_along_axis(x, gx.broadcast_to(mirrored, x.shape), time)
+
+
+# ------------------------------------------------------------------- scattering
+_COMBINE: dict[str, Combine] = {
+    "none": "set",
+    "add": "add",
+    "mul": "multiply",
+    "max": "maximum",
+    "min": "minimum",
+}
+
+
+@converter("Scatter", since=9, exact=True)
+@converter("ScatterElements", since=11)
+def _scatter_elements(call: Call) -> Tensor:
+    how = _COMBINE[call.choice("reduction", "none", tuple(_COMBINE))]
+    axis = call.integer("axis", 0)
+    return gx.put_along_axis(call.tensor(0), call.tensor(1), call.tensor(2), axis=axis, combine=how)
+
+
+@converter("ScatterND", since=11)
+def _scatter_nd(call: Call) -> Tensor:
+    x, indices = call.tensor(0), call.tensor(1)
+    how = _COMBINE[call.choice("reduction", "none", tuple(_COMBINE))]
+    return put(x, list(_key(call, x, indices, 0)), call.tensor(2), how)
+
+
+@converter("TensorScatter", since=24, exact=True)
+def _tensor_scatter(call: Call) -> Tensor:
+    """Write a piece of every sequence into its cache, from a place of its own on."""
+    cache, update = call.tensor(0), call.tensor(1)
+    axis = call.integer("axis", -2) % cache.ndim
+    circular = call.choice("mode", "linear", ("linear", "circular")) == "circular"
+    places = gx.reshape(gx.arange(update.shape[axis]), _along(axis, cache.ndim))
+    if call.has(2):
+        places = places + gx.reshape(call.tensor(2), _along(0, cache.ndim))
+    if circular:
+        places = gx.remainder(places, cache.shape[axis])
+    return gx.put_along_axis(cache, gx.broadcast_to(places, update.shape), update, axis=axis)

@@ -119,16 +119,6 @@ def _mean_variance_normalization(call: Call) -> Tensor:
     return (x - mean) / (gx.std(x, axis=axes, keepdims=True) + 1e-9)
 
 
-@converter("Dropout", since=12, exact=True)
-def _dropout(call: Call) -> list[Tensor]:
-    x = call.tensor(0)
-    call.ignore("seed")
-    rate = float(call.scalar(1)) if call.has(1) else 0.5
-    if not (call.has(2) and bool(call.scalar(2))) or rate == 0:
-        return [x, gx.ones_like(x, "bool")][: len(call.outputs)]
-    return call.fail("dropout of training draws other numbers in each implementation", expected="inference")
-
-
 @converter("Dropout", since=7, exact=True)
 def _dropout_of_inference(call: Call) -> list[Tensor]:
     call.ignore("ratio")
