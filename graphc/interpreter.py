@@ -54,7 +54,11 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> 
     arrays = {node: np.asarray(v) for node, v in given.items()}
     for node, array in arrays.items():
         check_feed(node, array)
-    order = topological([t.node for t in flat])
+    # Deferred: control flow is written in terms of the interpreter.
+    from graphc.control.sequence import ordered
+
+    roots, happening = ordered([t.node for t in flat])
+    order = topological([*roots, *happening])
     missing = [n for n in order if n.op.name == "placeholder" and n not in arrays]
     if missing:
         raise FeedError(
@@ -66,7 +70,7 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> 
     checks = tuple(c for n in order for c in n.checks)
     sizes = solve_sizes(arrays.items(), checks)
     values = run_nodes(order, arrays, sizes)
-    return rebuild([values[t.node] for t in flat])
+    return rebuild([values[n] for n in roots])
 
 
 def _placeholder(key: object) -> Node:

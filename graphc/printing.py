@@ -66,6 +66,7 @@ def _graph_lines(graph: Graph, title: str, places: bool) -> Iterator[str]:
         if not isinstance(node.op.lowering, Leaf):
             yield from _node_lines(node, number, places)
     yield from _table("updates", (f"{number[var]} <- {number[new]}" for var, new in graph.updates))
+    yield from _table("effects", (number[n] for n in graph.effects))
     yield from _table("checks", dict.fromkeys(f"{c.left} == {c.right}" for c in graph.checks))
     yield f"  return {', '.join(number[n] for n in graph.outputs)}"
     yield "}"
@@ -257,6 +258,8 @@ def graph_to_dot(graph: Graph, *, places: bool = True) -> str:
         lines += [f'  out{i} [shape=plaintext, label="output {i}"];', f"  {number[node]} -> out{i};"]
     for var, value in graph.updates:
         lines.append(f'  {number[value]} -> {number[var]} [style=dashed, label="update"];')
+    for i, node in enumerate(graph.effects):
+        lines += [f'  effect{i} [shape=plaintext, label="effects"];', f"  {number[node]} -> effect{i};"]
     return "\n".join([*lines, "}"])
 
 
