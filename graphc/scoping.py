@@ -21,6 +21,11 @@ def scope(name: str) -> _GeneratorContextManager[None]:
     name : str
         Printable and without blanks; ``"a/b"`` is the scope ``b`` within ``a``.
 
+    Returns
+    -------
+    context manager
+        To be entered by ``with``, or to decorate a function.
+
     Raises
     ------
     ArgumentError

@@ -118,6 +118,10 @@ def redirect(file: Sink) -> Iterator[None]:
     file : file-like
         Has a method ``write``.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     ArgumentError
