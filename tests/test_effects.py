@@ -82,6 +82,30 @@ def test_labels_and_long_arrays():
     assert lines[1].startswith("test_effects.py:") and lines[1].endswith(": [  1 ... 100]")
 
 
+def test_formats_are_those_of_the_elements():
+    x = vector()
+    gx.debug.print(x, x.sum(), format="{0:.1f} and {1:5.2f}%")
+    assert both([x], x * 2, [np.arange(3.0)]) == ["[0.0 1.0 2.0] and  3.00%"]
+
+
+def test_saved_programs_print_and_check(tmp_path):
+    x = vector()
+    with gx.scope("part"):
+        gx.debug.print(x.sum(), label="sum")
+        gx.debug.check(x > 0, "must be positive")
+    path = tmp_path / "program.gxc"
+    gx.compile(x, x * 2).save(path)
+    for trust in (True, False):
+        program = gx.load(path, trust=trust)
+        assert printed(lambda p=program: p(np.ones(3))) == ["sum: 3.0"]
+
+        def fail(p=program):
+            with pytest.raises(CheckError, match=r"(?s)must be positive.*in part"):
+                p(-np.ones(3))
+
+        assert printed(fail) == ["sum: -3.0"]
+
+
 def test_new_values_of_variables_are_printed_and_then_land():
     w = gx.variable(1.0, name="w")
     new = w * 2
@@ -289,6 +313,9 @@ def test_refusals():
         gx.debug.print(1.0)
     with pytest.raises(ArgumentError, match="bad summarize"):
         gx.debug.print(x, summarize=0)
+    for format in ("{0.dtype}", "{1}", "{0:99999}", "{", "{0!r}", "\n"):
+        with pytest.raises(ArgumentError, match="bad format"):
+            gx.debug.print(x, format=format)
     with pytest.raises(ArgumentError, match="bad label"):
         gx.debug.print(x, label=3)
     with pytest.raises(DTypeError, match="not boolean"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc.control import bodies
 from graphc.control.branches import branch_node
-from graphc.debug.showing import scalar_token, text_of
+from graphc.debug.showing import scalar_token, text_of, token_rule
 from graphc.dims import Dim
 from graphc.effects import concerned_rows, perform, silent, ticket
 from graphc.errors import ArgumentError, CheckError, DTypeError
@@ -46,7 +46,7 @@ def check(cond: TensorLike, message: str, *values: TensorLike) -> None:
     DTypeError
         If the condition is not boolean.
     ArgumentError
-        If the message is no string.
+        If the message is no printable text.
     GraphError
         Outside of loops and branches, if the condition is a constant, so that no program is concerned.
     CheckError
@@ -74,8 +74,8 @@ def check(cond: TensorLike, message: str, *values: TensorLike) -> None:
         raise DTypeError(
             "check: the condition is not boolean", expected="bool", given=str(condition.type), where=where
         )
-    if not isinstance(message, str):
-        raise ArgumentError("check: bad message", expected="a str", given=repr(message), where=where)
+    if not isinstance(message, str) or not message.isprintable():
+        raise ArgumentError("check: bad message", expected="printable text", given=repr(message), where=where)
     ok = all_of(condition) if condition.ndim else condition
     first = ticket(where)
     token = CHECK(Tensor(first), ok, *map(as_tensor, values), message=message)
@@ -83,8 +83,12 @@ def check(cond: TensorLike, message: str, *values: TensorLike) -> None:
 
 
 # ------------------------------------------------------------------------------ the ops
-def _rule(ctx: Infer, token: TensorType, *values: TensorType, message: str) -> TensorType:
-    return token
+def _check_rule(
+    ctx: Infer, token: TensorType, ok: TensorType, *values: TensorType, message: str
+) -> TensorType:
+    if ok.dtype != BOOL or ok.ndim:
+        ctx.dtype_error("the condition is no boolean scalar", "bool[]", ok)
+    return token_rule(ctx, token)
 
 
 def _meaning(token: Array, ok: Array, *values: Array, message: str) -> Array:
@@ -117,5 +121,5 @@ def _batch(
     return node.op(scalar_token(token), all_of(ok) if ok.ndim else ok, *values, **node.attrs)
 
 
-CHECK = Op("debug_check", _rule, _meaning, Expand(_expanded), batch=_batch, dtypes=())
-FAIL = Op("debug_fail", _rule, _fail, Callback(), dtypes=())
+CHECK = Op("debug_check", _check_rule, _meaning, Expand(_expanded), batch=_batch, dtypes=())
+FAIL = Op("debug_fail", token_rule, _fail, Callback(), dtypes=())

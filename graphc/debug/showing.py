@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from graphc.debug.formats import is_format
 from graphc.dims import Dim
-from graphc.effects import concerned_rows, perform, silent, ticket
+from graphc.effects import TOKEN, concerned_rows, perform, silent, ticket
 from graphc.errors import ArgumentError, caller
 from graphc.ir import Node
 from graphc.lower.rules import Callback
@@ -20,7 +21,7 @@ from graphc.ops.batching import all_stacked, with_rank
 from graphc.ops.extrema import max as maximum_of
 from graphc.ops.op import Infer, Op, current_place
 from graphc.tensor import Tensor, TensorLike, as_tensor
-from graphc.types import TensorType
+from graphc.types import BOOL, TensorType
 
 __all__ = ["print", "redirect"]
 
@@ -59,7 +60,7 @@ def print(
     label : str, optional
         What the line begins with; by default the name of the first value, or the user's line.
     format : str, optional
-        A format string for all values, such as ``"loss {0:.3f}"``; replaces label and values.
+        Text with fields for the values, such as ``"loss {0:.3f}"``; replaces label and values.
     summarize : int, default 6
         Of axes longer than this, only both ends are shown.
 
@@ -71,7 +72,7 @@ def print(
     Raises
     ------
     ArgumentError
-        If `label` or `format` is no string, or `summarize` is no positive int.
+        If `label` or `format` is not usable, or `summarize` is no positive int.
     GraphError
         Outside of loops and branches, if the values are constants, so that no program is concerned.
 
@@ -94,9 +95,15 @@ def print(
     array(13.)
     """
     where = current_place()
-    for name, text in (("label", label), ("format", format)):
-        if text is not None and not isinstance(text, str):
-            raise ArgumentError(f"print: bad {name}", expected="a str", given=repr(text), where=where)
+    if label is not None and not (isinstance(label, str) and label.isprintable()):
+        raise ArgumentError("print: bad label", expected="printable text", given=repr(label), where=where)
+    if format is not None and not is_format(format, 1 + len(more)):
+        raise ArgumentError(
+            "print: bad format",
+            expected="printable text with fields such as {0} and {1:.3f}, one number for each value",
+            given=repr(format),
+            where=where,
+        )
     if not isinstance(summarize, int) or isinstance(summarize, bool) or summarize < 1:
         raise ArgumentError(
             "print: bad summarize", expected="a positive int", given=repr(summarize), where=where
@@ -152,8 +159,17 @@ def redirect(file: Sink) -> Iterator[None]:
 
 
 # ------------------------------------------------------------------------------ the op
-def _rule(ctx: Infer, token: TensorType, *values: TensorType, **attrs: Any) -> TensorType:
+def token_rule(ctx: Infer, token: TensorType, *values: TensorType, **attrs: Any) -> TensorType:
+    """Type rule of an effect: it hands the token on."""
+    if token != TOKEN:
+        ctx.shape_error("the first operand is no token", TOKEN, token)
     return token
+
+
+def _print_rule(ctx: Infer, token: TensorType, *values: TensorType, masked: bool, **attrs: Any) -> TensorType:
+    if masked and (not values or values[0].dtype != BOOL):
+        ctx.dtype_error("the first value is no mask", BOOL, values[0] if values else "none")
+    return token_rule(ctx, token)
 
 
 def _show(
@@ -167,15 +183,23 @@ def _show(
         if not concerned.any():
             return token
         shown = [v[concerned] for v in rest]
-    line = format.format(*map(_plain, shown)) if format is not None else _line(label, shown, summarize)
+    line = format.format(*map(_Formatted, shown)) if format is not None else _line(label, shown, summarize)
     target: Sink = _sinks[-1] if _sinks else sys.stdout
     builtins.print(line, file=target)
     return token
 
 
-def _plain(value: Array) -> Any:
-    """Return a scalar as the number that format specifications know."""
-    return value.item() if value.ndim == 0 else value
+class _Formatted:
+    """A value in a format string: its specification is that of each element."""
+
+    def __init__(self, value: Array) -> None:
+        self.value = value
+
+    def __format__(self, spec: str) -> str:
+        if self.value.ndim == 0:
+            return builtins.format(self.value.item(), spec)
+        each: Any = {"all": lambda v: builtins.format(v.item(), spec)}
+        return np.array2string(self.value, formatter=each)
 
 
 def _line(label: str, values: list[Array], summarize: int) -> str:
@@ -209,4 +233,4 @@ def _batch(size: Dim, batched: tuple[bool, ...], node: Node, token: Tensor, *giv
     return node.op(scalar_token(token), *before, *values, **attrs)
 
 
-PRINT = Op("debug_print", _rule, _show, Callback(), batch=_batch, dtypes=())
+PRINT = Op("debug_print", _print_rule, _show, Callback(), batch=_batch, dtypes=())
