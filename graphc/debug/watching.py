@@ -59,7 +59,7 @@ class Inspection:
     @property
     def operands(self) -> tuple[Any, ...]:
         """The values of the operands, in order."""
-        return tuple(self.values[i] for i in self.node.inputs)
+        return tuple(_as_array(self.values[i]) for i in self.node.inputs)
 
     def __getitem__(self, tensor: Tensor | Node) -> Any:
         node = tensor.node if isinstance(tensor, Tensor) else tensor
@@ -70,12 +70,17 @@ class Inspection:
                 given=repr(node),
                 where=caller(),
             )
-        return self.values[node]
+        return _as_array(self.values[node])
 
     def __str__(self) -> str:
         lines = [f"{self.node.op.name} at {self.where.describe()}"]
         lines += [f"  operand {k}: {summary(v)}" for k, v in enumerate(self.operands)]
         return "\n".join([*lines, f"  result: {summary(self.value)}"])
+
+
+def _as_array(value: Any) -> Any:
+    """Return a value as an array: slices that a loop takes of vectors are NumPy scalars."""
+    return value if isinstance(value, tuple) else np.asarray(value)
 
 
 class Watcher:
