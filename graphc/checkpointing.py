@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphc.autodiff import pull_back
+from graphc.control.sequence import muted
 from graphc.control.structure import flatten
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, caller
@@ -132,11 +133,11 @@ def _gradient(
 
 
 def _again(values: Sequence[Node], late: Mapping[Node, Node]) -> list[Node]:
-    """Return `values` over other sources; what they update is updated by the first ones alone."""
+    """Return `values` over other sources; what they update, print and check is left to the first ones."""
     image = dict(late)
     for node in topological(values, late):
         inputs = tuple(image[i] for i in node.inputs)
-        image[node] = inputs[0] if node.op.name == "with_update" else node.with_inputs(inputs)
+        image[node] = inputs[0] if node.op.name == "with_update" else muted(node.with_inputs(inputs))
     return [image[v] for v in values]
 
 

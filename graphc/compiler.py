@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from graphc import blocks
+from graphc.debug.guards import Check, compared, guarded
 from graphc.errors import ArgumentError, caller
 from graphc.history import History, recording
 from graphc.ir import Graph
@@ -29,6 +30,7 @@ def compile(
     optimize: Optimize = "full",
     name: str = "program",
     frontend: Frontend = "direct",
+    check: Check | None = None,
 ) -> Program:
     """Compile a graph into a program.
 
@@ -47,6 +49,10 @@ def compile(
     frontend : {"direct", "numba"}
         What turns the generated Python into LLVM IR: graphc's own compiler for kernel code, or Numba, as a
         second opinion.  Numba takes about a hundred times as long.
+    check : {"nan", "all"}, optional
+        What calls verify before any variable changes.  "nan": that results and new values are finite; if
+        not, the error names the first operation, and its line, from which a bad value reached them.
+        "all": that every intermediate value is what NumPy makes of its operands; as slow as NumPy.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def compile(
     Raises
     ------
     ArgumentError
-        If the name, `optimize` or `frontend` is not usable.
+        If the name, `optimize`, `frontend` or `check` is not usable.
     GraphError, ShapeError, DTypeError
         If inputs, outputs and updates do not make a graph.
     PassError
@@ -72,20 +78,15 @@ def compile(
     (3.0, 6.0)
     """
     label = checked_name("compile", name)
-    if frontend not in get_args(Frontend):
-        raise ArgumentError(
-            "compile: no such frontend",
-            expected=" or ".join(map(repr, get_args(Frontend))),
-            given=repr(frontend),
-            where=caller(),
-        )
+    _one_of("frontend", frontend, get_args(Frontend))
+    _one_of("check", check, (*get_args(Check), None))
     fed = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     started = time.perf_counter()
     with recording() as history:
         traced, nest = trace(fed, outputs, updates)
     seconds = time.perf_counter() - started
     structure = nest if outputs is not None else None
-    return compile_traced(traced, structure, label, optimize, frontend, seconds, history)
+    return compile_traced(traced, structure, label, optimize, frontend, seconds, history, check)
 
 
 def compile_traced(
@@ -96,12 +97,29 @@ def compile_traced(
     frontend: Frontend = "direct",
     seconds: float = 0.0,
     history: History | None = None,
+    check: Check | None = None,
 ) -> Program:
     """Compile a graph as `trace` returns it; `seconds` is how long that took, `history` what it noted."""
-    first = Stage("trace", traced, seconds, *_counts(traced), history=history or History())
-    stages = [first, *Pipeline(steps_for(optimize)).run(traced)[1:]]
+    graph = guarded(traced, name) if check == "nan" else traced
+    first = Stage("trace", graph, seconds, *_counts(graph), history=history or History())
+    stages = [first, *Pipeline(steps_for(optimize)).run(graph)[1:]]
+    if check == "all":
+        # Composite ops in parts: how much rounding matters shows in these.
+        plain = Pipeline(steps_for("none")).run(traced)[-1].graph
+        whole = compared(stages[-1].graph, plain, name)
+        stages.append(Stage("compare_all", whole, 0.0, *_counts(whole)))
     block = blocks.build(stages[-1].graph, frontend)
     return Program(name, Compiled(stages, block, Options(optimize, frontend)), nest)
+
+
+def _one_of(what: str, given: object, known: Sequence[object]) -> None:
+    if given not in known:
+        raise ArgumentError(
+            f"compile: no such {what}",
+            expected=" or ".join(map(repr, known)),
+            given=repr(given),
+            where=caller(),
+        )
 
 
 def _counts(graph: Graph) -> tuple[int, int, int, int]:

@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from typing import Self
 
+from graphc.scopes import current_scope
+
 _PACKAGE_ROOT = os.path.dirname(os.path.abspath(__file__))
 # The passes live beside the package in a checkout and inside it when installed.
 _INTERNAL_ROOTS = (_PACKAGE_ROOT + os.sep, os.path.join(os.path.dirname(_PACKAGE_ROOT), "passes") + os.sep)
@@ -23,10 +25,11 @@ _USER_ROOT = os.path.join(_PACKAGE_ROOT, "demo") + os.sep
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A place in the user's program: file and line."""
+    """A place in the user's program: file and line, and the scope that was open (see `graphc.scope`)."""
 
     file: str
     line: int
+    scope: str = ""
 
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}"
@@ -34,7 +37,8 @@ class Where:
     def describe(self) -> str:
         """Return the place with the text of the line, as errors show it."""
         text = linecache.getline(self.file, self.line).strip()
-        return f"{self.file}:{self.line}: {text}" if text else f"{self.file}:{self.line}"
+        place = f"{self.file}:{self.line}: {text}" if text else f"{self.file}:{self.line}"
+        return f"{place} (in {self.scope})" if self.scope else place
 
 
 UNKNOWN = Where("<unknown>", 0)
@@ -57,7 +61,7 @@ def caller() -> Where:
     frame = sys._getframe(1)
     while frame is not None:
         if not is_internal(frame.f_code.co_filename):
-            return Where(frame.f_code.co_filename, frame.f_lineno)
+            return Where(frame.f_code.co_filename, frame.f_lineno, current_scope())
         if frame.f_back is None:
             return UNKNOWN
         frame = frame.f_back

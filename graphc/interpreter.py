@@ -5,8 +5,10 @@ Constant folding, the differential tests, `graphc.evaluate` and debugging all us
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,10 +21,20 @@ from graphc.ops.op import resolve_attrs
 from graphc.tensor import Tensor, TensorLike
 from graphc.types import TupleType
 
+if TYPE_CHECKING:
+    from graphc.debug.watching import Inspection
+
 Array = np.ndarray[Any, Any]
 
 
-def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> Any:
+def evaluate(
+    outputs: Any,
+    feeds: Mapping[Tensor, TensorLike] | None = None,
+    *,
+    watch: Mapping[Tensor, Callable[[Tensor, Array], object]] | Iterable[Tensor] = (),
+    breakpoints: Iterable[Tensor | Callable[[Node, Any], object]] = (),
+    on_break: Callable[[Inspection], object] | None = None,
+) -> Any:
     """Compute tensors with NumPy, without compiling: for debugging and as the reference.
 
     Parameters
@@ -32,6 +44,15 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> 
     feeds : mapping of placeholder to array, optional
         Values of the placeholders that `outputs` depend on.  Those of other placeholders are
         checked and otherwise ignored: one dict of feeds serves every tensor of a graph.
+    watch : mapping of Tensor to callable, or iterable of Tensor, optional
+        ``callback(tensor, value)`` is called as soon as the value is there; values without a
+        callback are printed.
+    breakpoints : iterable of Tensor or callable, optional
+        Where to stop: behind these tensors, or wherever ``predicate(node, value)`` is true, which
+        is asked of every node, those in loops and branches included.
+    on_break : callable, optional
+        Takes a `graphc.debug.Inspection` of the node, its operands and all values so far; by
+        default Python's ``breakpoint()`` opens the debugger.
 
     Returns
     -------
@@ -41,20 +62,32 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> 
     ------
     FeedError
         If a feed is missing or does not fit its placeholder.
+    ArgumentError
+        If something else is watched, or is to be a breakpoint.
 
     Examples
     --------
     >>> import graphc as gx, numpy as np
     >>> x = gx.placeholder("x", shape=("n",), dtype="float64")
-    >>> gx.evaluate(x * 2 + 1, {x: np.array([1.0, 2.0])})
+    >>> y = x * 2
+    >>> gx.evaluate(y + 1, {x: np.array([1.0, 2.0])})
     array([3., 5.])
+    >>> result = gx.evaluate(y + 1, {x: np.ones(2)}, watch={y: lambda tensor, value: print(value)})
+    [2. 2.]
     """
     flat, rebuild = flatten(outputs)
     given = {_placeholder(k): v for k, v in (feeds or {}).items()}
     arrays = {node: np.asarray(v) for node, v in given.items()}
     for node, array in arrays.items():
         check_feed(node, array)
-    order = topological([t.node for t in flat])
+    # Deferred: control flow, and what looks at values, are written in terms of the interpreter.
+    from graphc.control.sequence import ordered
+    from graphc.debug.watching import Watcher
+
+    watcher = Watcher(watch, breakpoints, on_break)
+    found, happening = ordered([t.node for t in (*flat, *watcher.tensors)])
+    roots, watched = found[: len(flat)], found[len(flat) :]
+    order = topological([*found, *happening])
     missing = [n for n in order if n.op.name == "placeholder" and n not in arrays]
     if missing:
         raise FeedError(
@@ -65,8 +98,9 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, TensorLike] | None = None) -> 
         )
     checks = tuple(c for n in order for c in n.checks)
     sizes = solve_sizes(arrays.items(), checks)
-    values = run_nodes(order, arrays, sizes)
-    return rebuild([values[t.node] for t in flat])
+    with watcher.watching(watched):
+        values = run_nodes(order, arrays, sizes)
+    return rebuild([values[n] for n in roots])
 
 
 def _placeholder(key: object) -> Node:
@@ -89,14 +123,31 @@ def flatten(structure: Any) -> tuple[list[Tensor], Nest]:
     return values, nest
 
 
+Observer = Callable[[Node, Mapping[Node, Any]], None]
+_observer: ContextVar[Observer | None] = ContextVar("graphc_observer", default=None)
+
+
+@contextmanager
+def observed(observer: Observer | None) -> Iterator[None]:
+    """Let a function see every node as soon as it has a value, with all values so far around it."""
+    reset = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(reset)
+
+
 def run_nodes(
     order: Iterable[Node], feeds: Mapping[Node, Array], sizes: Mapping[str, int]
 ) -> dict[Node, Array]:
     """Compute every node of `order` (operands first); variables are read, never written."""
     values: dict[Node, Array] = dict(feeds)
+    observer = _observer.get()
     for node in order:
         if node not in values:
             values[node] = compute(node, [values[i] for i in node.inputs], sizes)
+        if observer is not None:
+            observer(node, values)
     return values
 
 

@@ -118,6 +118,8 @@ class Node:
         What the type rule assumed of symbolic dimensions.
     source : Node or None
         For a part of a derivative, the node that was differentiated.
+    effects : list of Effect or None
+        Of a leaf: prints and checks that programs which read it may have to do (`graphc.effects`).
     """
 
     op: Op
@@ -129,6 +131,7 @@ class Node:
     payload: Any = None
     checks: tuple[DimCheck, ...] = ()
     source: Node | None = field(default_factory=history.current_source)
+    effects: list[Any] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         history.note_made(self)
@@ -179,6 +182,10 @@ class Graph:
         Pairs of variable and new value.  Reads see the old value; all updates land together.
     checks : tuple of DimCheck
         Equalities of dimensions to verify at the call.
+    nodes : tuple of Node
+        All nodes, operands first.
+    effects : tuple of Node
+        What must be computed although nothing reads it: the last of the prints and checks.
     """
 
     inputs: tuple[Node, ...]
@@ -186,16 +193,18 @@ class Graph:
     updates: tuple[tuple[Node, Node], ...] = ()
     checks: tuple[DimCheck, ...] = ()
     nodes: tuple[Node, ...] = field(default=(), repr=False)
+    effects: tuple[Node, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.nodes:
-            roots = (*self.inputs, *self.outputs, *(n for pair in self.updates for n in pair))
+            updates = (n for pair in self.updates for n in pair)
+            roots = (*self.inputs, *self.outputs, *updates, *self.effects)
             object.__setattr__(self, "nodes", tuple(topological(roots)))
 
     @property
     def roots(self) -> tuple[Node, ...]:
-        """Nodes whose values leave the graph: outputs, then new values of variables."""
-        return (*self.outputs, *(value for _, value in self.updates))
+        """Nodes that must be computed: outputs, then new values of variables, then effects."""
+        return (*self.outputs, *(value for _, value in self.updates), *self.effects)
 
     @cached_property
     def variables(self) -> tuple[Node, ...]:
@@ -230,9 +239,10 @@ class Graph:
         history.follow_all(new)
         outputs = tuple(new.get(n, n) for n in self.outputs)
         updates = tuple((var, new.get(value, value)) for var, value in self.updates)
+        effects = tuple(new.get(n, n) for n in self.effects)
         extra = tuple(c for c in checks if c not in self.checks)
-        same = outputs == self.outputs and updates == self.updates and not extra
-        return self if same else Graph(self.inputs, outputs, updates, self.checks + extra)
+        same = (outputs, updates, effects) == (self.outputs, self.updates, self.effects) and not extra
+        return self if same else Graph(self.inputs, outputs, updates, self.checks + extra, effects=effects)
 
     def map_nodes(self, fn: Callable[[Node], Node]) -> Graph:
         """Rebuild bottom-up: `fn` sees each node with its operands already replaced."""

@@ -359,6 +359,7 @@ def _check_interface(before: Graph, after: Graph) -> None:
 def _interface(before: Graph, after: Graph) -> Iterator[tuple[str, tuple[object, ...], tuple[object, ...]]]:
     yield "inputs", before.inputs, after.inputs
     yield "output types", tuple(n.type for n in before.outputs), tuple(n.type for n in after.outputs)
+    yield "number of effects", (len(before.effects),), (len(after.effects),)
 
 
 def _shown(items: tuple[object, ...]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from graphc.errors import UNKNOWN
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Leaf
+from graphc.scopes import SEPARATOR
 
 if TYPE_CHECKING:
     from graphc.pipeline import Stage
@@ -65,6 +66,7 @@ def _graph_lines(graph: Graph, title: str, places: bool) -> Iterator[str]:
         if not isinstance(node.op.lowering, Leaf):
             yield from _node_lines(node, number, places)
     yield from _table("updates", (f"{number[var]} <- {number[new]}" for var, new in graph.updates))
+    yield from _table("effects", (number[n] for n in graph.effects))
     yield from _table("checks", dict.fromkeys(f"{c.left} == {c.right}" for c in graph.checks))
     yield f"  return {', '.join(number[n] for n in graph.outputs)}"
     yield "}"
@@ -123,11 +125,14 @@ def _titled(node: Node) -> Iterator[tuple[str, Graph]]:
 def _comment(node: Node, places: bool) -> str:
     parts = [str(node.where)] if places and node.where is not UNKNOWN else []
     parts += [node.name] if node.name else []
+    parts += [f"in {node.where.scope}"] if places and node.where.scope else []
     return f"  # {' '.join(parts)}" if parts else ""
 
 
 def _place(node: Node, places: bool) -> str:
-    return f"  # {node.where}" if places and node.where is not UNKNOWN else ""
+    if not places or node.where is UNKNOWN:
+        return ""
+    return f"  # {node.where} in {node.where.scope}" if node.where.scope else f"  # {node.where}"
 
 
 # --------------------------------------------------------------------- programs
@@ -196,13 +201,17 @@ def _kernel_row(kernel: Kernel) -> Sequence[str]:
 
 
 def _lines(nodes: Iterable[Node]) -> str:
-    """Return the places of nodes, the line numbers of one file after its name."""
+    """Return the places of nodes, the line numbers of one file after its name, and their scopes."""
     files: dict[str, dict[int, None]] = {}
+    scopes: dict[str, None] = {}
     for node in nodes:
         if node.where is not UNKNOWN:
             name, _, line = str(node.where).rpartition(":")
             files.setdefault(name, {})[int(line)] = None
-    return ", ".join(f"{name}:{','.join(map(str, sorted(found)))}" for name, found in files.items())
+            scopes.setdefault(node.where.scope)
+    places = ", ".join(f"{name}:{','.join(map(str, sorted(found)))}" for name, found in files.items())
+    named = [scope for scope in scopes if scope]
+    return f"{places} in {few(named, 3)}" if named else places
 
 
 # ------------------------------------------------------------------------- dot
@@ -240,16 +249,40 @@ def graph_to_dot(graph: Graph, *, places: bool = True) -> str:
     """
     number = {node: f"n{text[1:]}" for node, text in _numbering(graph).items()}
     lines = ["digraph graphc {", '  node [fontname="monospace"];']
+    lines += _clusters([(n.where.scope, _dot_node(n, key, places)) for n, key in number.items()])
     for node, key in number.items():
-        shape = _SHAPES.get(node.op.name, "box")
-        tip = f', tooltip="{_escape(_lines(_members(node)))}"' if places else ""
-        lines.append(f'  {key} [shape={shape}, label="{_escape(_dot_label(node))}"{tip}];')
+        lines += [] if node.where.scope else [f"  {_dot_node(node, key, places)}"]
+        # Behind all clusters: an edge within one would draw what it leads to into it.
         lines += [f"  {number[operand]} -> {key};" for operand in node.inputs]
     for i, node in enumerate(graph.outputs):
         lines += [f'  out{i} [shape=plaintext, label="output {i}"];', f"  {number[node]} -> out{i};"]
     for var, value in graph.updates:
         lines.append(f'  {number[value]} -> {number[var]} [style=dashed, label="update"];')
+    for i, node in enumerate(graph.effects):
+        lines += [f'  effect{i} [shape=plaintext, label="effects"];', f"  {number[node]} -> effect{i};"]
     return "\n".join([*lines, "}"])
+
+
+def _dot_node(node: Node, key: str, places: bool) -> str:
+    shape = _SHAPES.get(node.op.name, "box")
+    tip = f', tooltip="{_escape(_lines(_members(node)))}"' if places else ""
+    return f'{key} [shape={shape}, label="{_escape(_dot_label(node))}"{tip}];'
+
+
+def _clusters(scoped: Sequence[tuple[str, str]], outer: str = "", indent: str = "  ") -> Iterator[str]:
+    """Yield a box for every scope within `outer`, with its nodes and the scopes within it."""
+    inner: dict[str, list[tuple[str, str]]] = {}
+    for scope, line in scoped:
+        if scope != outer:
+            name = scope[len(outer) :].lstrip(SEPARATOR).partition(SEPARATOR)[0]
+            inner.setdefault(name, []).append((scope, line))
+    for name, found in inner.items():
+        path = f"{outer}{SEPARATOR}{name}" if outer else name
+        yield f'{indent}subgraph "cluster_{_escape(path)}" {{'
+        yield f'{indent}  label="{_escape(name)}";'
+        yield from (f"{indent}  {line}" for scope, line in found if scope == path)
+        yield from _clusters(found, path, indent + "  ")
+        yield f"{indent}}}"
 
 
 def _members(node: Node) -> Iterable[Node]:

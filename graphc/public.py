@@ -40,6 +40,7 @@ from graphc.ops.public import *
 from graphc.runtime.program import Program as Program
 from graphc.runtime.team import get_num_threads as get_num_threads
 from graphc.runtime.team import set_num_threads as set_num_threads
+from graphc.scoping import scope as scope
 from graphc.serialization import load_variables as load_variables
 from graphc.serialization import save_variables as save_variables
 from graphc.tensor import Tensor as Tensor

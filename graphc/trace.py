@@ -1,7 +1,7 @@
 """From Tensors to a Graph: the snapshot that compiling works on.
 
-Effects (`with_update` nodes, from batch normalization and random draws) become updates of
-the graph here, so that state changes only through `Graph.updates`.
+Nodes `with_update`, from batch normalization and random draws, become updates of the graph here, so that
+state changes only through `Graph.updates`.  Prints and checks are put in order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.control.bodies import Scope
+from graphc.control.sequence import ordered
 from graphc.errors import ArgumentError, DTypeError, GraphError, ShapeError, caller
 from graphc.feeds import DimCheck
 from graphc.history import follow
@@ -110,11 +111,14 @@ def _check_update(variable: Any, value: Any) -> tuple[Node, Node]:
 
 
 def _without_effects(fed: tuple[Node, ...], outputs: list[Node], pairs: list[tuple[Node, Node]]) -> Graph:
-    """Replace `with_update` nodes by their value and collect what they update."""
+    """Put prints and checks in order; replace `with_update` by its value and collect what it updates."""
+    roots, happening = ordered([*outputs, *(v for _, v in pairs)])
+    variables = [variable for variable, _ in pairs]
+    outputs, pairs = roots[: len(outputs)], list(zip(variables, roots[len(outputs) :], strict=True))
     new: dict[Node, Node] = {}
     checks: dict[DimCheck, None] = {}
     effects: list[tuple[Node, Node]] = []
-    for node in topological([*outputs, *(v for _, v in pairs)]):
+    for node in topological([*roots, *happening]):
         checks.update(dict.fromkeys(node.checks))
         rebuilt = node.with_inputs(tuple(new[i] for i in node.inputs))
         if node.op.name == "with_update":
@@ -124,7 +128,8 @@ def _without_effects(fed: tuple[Node, ...], outputs: list[Node], pairs: list[tup
             rebuilt = value
         new[node] = rebuilt
     updates = [(variable, new[value]) for variable, value in pairs] + effects
-    return Graph(fed, tuple(new[o] for o in outputs), _merged(updates), tuple(checks))
+    last = tuple(new[n] for n in happening)
+    return Graph(fed, tuple(new[o] for o in outputs), _merged(updates), tuple(checks), effects=last)
 
 
 def _merged(updates: list[tuple[Node, Node]]) -> tuple[tuple[Node, Node], ...]:

@@ -24,12 +24,14 @@ from graphc.control.bodies import Scope
 from graphc.control.scans import run_scan
 from graphc.control.structure import describe, flatten, leaves
 from graphc.dims import Dim
+from graphc.effects import perform
 from graphc.errors import ArgumentError, GraphError, ShapeError, Where, caller
 from graphc.feeds import DimCheck
 from graphc.ir import Graph, Node
 from graphc.leaves import placeholder
 from graphc.lower.rules import Control, Expand, Item
 from graphc.ops import arange, moveaxis, reshape
+from graphc.ops import max as maximum_of
 from graphc.ops.axes import is_int, normalize_axis
 from graphc.ops.batching import stacked
 from graphc.ops.op import expand_all, inherit_place
@@ -117,6 +119,9 @@ def vectorize(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Ca
         traced = bodies.call(scope, fn, *rebuild(entered))
         results, restore = flatten(traced)
         rows.follow([t.node for t in results])
+        for effect in scope.effects:
+            rows.follow([effect.token])
+            perform("vectorize", where, effect.ticket, rows.token(effect.token))
         places = _spread(out_axes, traced, "out_axes")
         return restore([rows.leave(t, a) for t, a in zip(results, places, strict=True)])
 
@@ -232,6 +237,11 @@ class Rows:
         self.follow([t.node])
         image = self.image(t.node)
         return image if self.is_batched(t.node) else stacked(image, self.size)
+
+    def token(self, node: Node) -> Node:
+        """Return the token of effects that happen for all rows at once."""
+        image = self.image(node)
+        return (maximum_of(image) if image.ndim else image).node
 
     # ----- node by node
     def image(self, node: Node) -> Tensor:

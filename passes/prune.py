@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from graphc.ir import Graph, topological
+from graphc.ir import Graph
 from graphc.pipeline import record
 
 __all__ = ["Prune"]
@@ -25,10 +25,11 @@ class Prune:
         for var, value in graph.updates:
             if var is value:
                 record("update of a variable with itself --> none", value.where)
-        needed = set(topological((*graph.inputs, *graph.outputs, *(n for pair in updates for n in pair))))
+        kept = replace(graph, updates=updates, nodes=())
+        needed = set(kept.nodes)
         dead = [n for n in graph.nodes if n not in needed]
         for node in dead:
             record("unused node --> none", node)
         if not dead and len(updates) == len(graph.updates):
             return graph
-        return Graph(graph.inputs, graph.outputs, updates, graph.checks)
+        return kept

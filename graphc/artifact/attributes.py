@@ -20,6 +20,7 @@ import numpy as np
 from graphc import dims
 from graphc.artifact.fields import reject, require
 from graphc.artifact.values import LARGEST_SIZE
+from graphc.debug.formats import is_format
 from graphc.dims import Dim, SymbolicDim
 from graphc.errors import ShapeError, Where
 from graphc.feeds import DimCheck
@@ -78,6 +79,11 @@ def _number(value: Any, types: Types) -> bool:
 
 def _text(value: Any, types: Types) -> bool:
     return isinstance(value, str) and value.isprintable()
+
+
+def _format(value: Any, types: Types) -> bool:
+    """Tell whether a text may format values: fields that are numbers, and no widths that fill memory."""
+    return _text(value, types) and is_format(value, len(types) - 1)
 
 
 def _dtype(value: Any, types: Types) -> bool:
@@ -189,6 +195,14 @@ ATTRIBUTES: Mapping[str, Mapping[str, Rule]] = {
     "conv_weight_grad": {**_CONV, "kernel": _SHAPE, "channels": _either(_size, None)},
     "cumulative_prod": _RUNNING,
     "cumulative_sum": _RUNNING,
+    "debug_check": {"message": _text},
+    "debug_fail": {"message": _text},
+    "debug_print": {
+        "label": _text,
+        "format": _either(_format, None),
+        "summarize": _at_least(1),
+        "masked": _flag,
+    },
     "diagonal": {"labels": _first_labels},
     "elu": {"alpha": _real, "scale": _real},
     "embed_diagonal": {"labels": _labels},

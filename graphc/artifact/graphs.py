@@ -25,6 +25,7 @@ from graphc.artifact.fields import (
 from graphc.artifact.leaf_table import LeafTable
 from graphc.artifact.values import MOST_AXES, ValueReader, ValueWriter
 from graphc.control.bodies import checks_of
+from graphc.effects import TOKEN
 from graphc.errors import ArtifactError, GraphcError, caller
 from graphc.feeds import DimCheck
 from graphc.ir import Attrs, Graph, Node, topological, verify
@@ -138,6 +139,7 @@ class _Encoder:
                 "outputs": [self.numbers[n] for n in graph.outputs],
                 "updates": [[self.numbers[v], self.numbers[n]] for v, n in graph.updates],
                 "checks": [self._check(c) for c in graph.checks],
+                "effects": [self.numbers[n] for n in graph.effects],
             }
         )
         self.known[graph] = len(self.graphs) - 1
@@ -205,7 +207,7 @@ class _Decoder:
         self.entries = as_list(
             fields["nodes"], "nodes", lambda v: as_object(v, "node", {"op", "type"}, _NODE_KEYS)
         )
-        keys = {"inputs", "outputs", "updates", "checks"}
+        keys = {"inputs", "outputs", "updates", "checks", "effects"}
         self.graph_entries = as_list(fields["graphs"], "graphs", lambda v: as_object(v, "graph", keys))
         self.nodes: list[Node] = []
         self.graphs: list[Graph] = []
@@ -332,14 +334,18 @@ class _Decoder:
         updates = tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
         variables = len(updates) == len(pairs) and all(v.op.name == "variable" for v, _ in updates)
         require(variables, "bad updates", "pairs of a variable and its new value", len(pairs))
-        roots = [*inputs, *outputs, *(n for pair in updates for n in pair)]
+        effects = self._several(entry["effects"], "effects")
+        tokens = all(n.type == TOKEN for n in effects)
+        require(tokens, "bad effects", str(TOKEN), [str(n.type) for n in effects])
+        roots = [*inputs, *outputs, *(n for pair in updates for n in pair), *effects]
         require(not any(isinstance(n.type, TupleType) for n in roots), "bad results", "tensors", "others")
         checks = as_list(entry["checks"], "checks", self._check)
         nodes = topological(roots)
         self.left -= len(nodes)
         require(self.left >= 0, "graphs share too many nodes", "each node in few graphs", len(nodes))
         assumed = [*(c for n in nodes for c in n.checks), *implied_checks(nodes)]
-        graph = Graph(inputs, outputs, updates, tuple(dict.fromkeys([*checks, *assumed])), tuple(nodes))
+        verified = tuple(dict.fromkeys([*checks, *assumed]))
+        graph = Graph(inputs, outputs, updates, verified, tuple(nodes), effects)
         # The nodes themselves were checked one by one.
         verify(graph, set(nodes))
         self._weigh(graph, nodes)

@@ -226,10 +226,12 @@ class _Linked:
     def failure(self, code: int, arrays: Sequence[Array], sizes: Mapping[str, int]) -> GraphcError | None:
         """Return the error that interpreting the graph ends in: no variable has changed yet."""
         from graphc import interpreter
+        from graphc.effects import silence
 
         fed = dict(zip(self.traced.inputs, arrays, strict=True))
         try:
-            interpreter.run_graph(self.traced, fed)
+            with silence():
+                interpreter.run_graph(self.traced, fed)
         except GraphcError as error:
             return error
         return None

@@ -71,7 +71,7 @@ class ValueWriter:
         if where is UNKNOWN:
             return None
         file = self._number("files", place_text(where.file), str)
-        return self._number("places", (file, where.line), list)
+        return self._number("places", (file, where.line, where.scope), list)
 
     def dim(self, dim: Dim) -> Any:
         """Return a dimension as data: a number, or a reference into the table."""
@@ -153,8 +153,10 @@ class ValueReader:
 
     # -- places
     def _place(self, entry: Any) -> Where:
-        file, line = as_list(entry, "place", lambda v: v, 2)
-        return Where(self._files[as_index(file, "file", len(self._files))], as_int(line, "line", 0, 1 << 31))
+        file, line, scope = as_list(entry, "place", lambda v: v, 3)
+        name = self._files[as_index(file, "file", len(self._files))]
+        inside = as_text(scope, "scope") if scope != "" else ""
+        return Where(name, as_int(line, "line", 0, 1 << 31), inside)
 
     def place(self, number: Any) -> Where:
         """Return the place of a number, the unknown one for None."""

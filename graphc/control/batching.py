@@ -16,6 +16,7 @@ from graphc.control.bodies import Scope
 from graphc.control.branches import branch_node
 from graphc.control.loop import Loop, items
 from graphc.dims import Dim
+from graphc.effects import only_rows
 from graphc.ir import Graph, Node
 from graphc.ops import any as any_
 from graphc.ops import arange, broadcast_to, clip, maximum, minimum, moveaxis, ones, where, zeros, zeros_like
@@ -69,8 +70,10 @@ def _pairs(captures: Sequence[Tensor], node: Node) -> list[tuple[Tensor, Node]]:
 def _selected(size: Dim, node: Node, index: Tensor, captures: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Run all branches on all rows; indices outside of the range count as the nearest one within."""
     chosen: list[Tensor] = []
+    chosen_at = clip(index, 0, len(node.payload) - 1)
     for number, graph in enumerate(node.payload):
-        rows = _rows(size, graph, captures)
+        with only_rows(chosen_at == number):
+            rows = _rows(size, graph, captures)
         results = [rows.full_image(Tensor(n)) for n in graph.outputs]
         chosen = [_choose(index >= number, a, b) for a, b in zip(results, chosen or results, strict=True)]
     return tuple(chosen)
@@ -240,7 +243,8 @@ def _uneven(given: _Given, counted: bool) -> tuple[Tensor, ...]:
         return before if limit is None else before & (limit > at)
 
     taken = [_from_end(given, x, limit, number) if t else s for x, s, t in arrays]
-    rows = given.body(number, begun, taken)
+    with only_rows(going):
+        rows = given.body(number, begun, taken)
     results = [
         _choose(going, rows.full_image(Tensor(n)), t) for n, t in zip(loop.following, found, strict=True)
     ]

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graphc.effects import Effect, collected
 from graphc.errors import UNKNOWN, GraphError, Where
 from graphc.feeds import DimCheck
 from graphc.history import follow, follow_all, recorded_nodes
@@ -33,6 +34,7 @@ __all__ = [
     "enclose_made",
     "formal",
     "open_scope",
+    "rebuild",
     "refuse_strangers",
     "reopened",
     "replaced",
@@ -55,6 +57,8 @@ class Scope:
         Whether its values may still be used: until its node is made.
     made : set of Node
         What was made while its functions ran.
+    effects : list of Effect
+        What the function that was called last prints and checks.
     """
 
     what: str
@@ -62,6 +66,7 @@ class Scope:
     iteration: Tensor | None = None
     open: bool = True
     made: set[Node] = field(default_factory=set, repr=False)
+    effects: list[Effect] = field(default_factory=list, repr=False)
 
 
 _scopes: ContextVar[tuple[Scope, ...]] = ContextVar("graphc_scopes", default=())
@@ -110,9 +115,10 @@ def counter(where: Where, scope: Scope | None = None) -> Node:
 
 def call(scope: Scope, fn: Callable[..., Any], *args: Any) -> Any:
     """Return what the user's function makes of the formal arguments."""
-    with open_scope(scope), inherit_nothing(), recorded_nodes() as made:
+    with open_scope(scope), inherit_nothing(), recorded_nodes() as made, collected() as effects:
         found = fn(*args)
     scope.made |= made
+    scope.effects = effects
     return found
 
 
@@ -261,8 +267,12 @@ def _refuse_updates(own: Iterable[Node], scope: Scope) -> None:
 
 def replaced(outputs: Sequence[Node], image: Mapping[Node, Node]) -> list[Node]:
     """Return `outputs` with nodes replaced by their image, what depends on these rebuilt."""
-    new = dict(image)
     follow_all(image)
+    return rebuild(outputs, dict(image))
+
+
+def rebuild(outputs: Sequence[Node], new: dict[Node, Node]) -> list[Node]:
+    """Return `outputs` as `replaced` does; `new` learns the images of all nodes on the way."""
     stack: list[Node] = list(reversed(outputs))
     while stack:
         node = stack[-1]

@@ -11,10 +11,12 @@ from graphc.autodiff import pull_back
 from graphc.control import bodies
 from graphc.control.bodies import Scope, checks_of
 from graphc.control.loop import items
+from graphc.control.sequence import follow
 from graphc.control.signature import require_function, same_structure
 from graphc.control.structure import flatten, leaves
 from graphc.dims import Dim
 from graphc.directions import fit
+from graphc.effects import TOKEN, perform, ticket
 from graphc.errors import ArgumentError, ControlFlowError, DTypeError, GraphError, ShapeError, Where, caller
 from graphc.history import recorded_nodes
 from graphc.ir import Attrs, Graph, Node
@@ -135,24 +137,34 @@ def _branch(
     for k, v in enumerate(values):
         known.setdefault(v.node, bodies.formal(v.type, v.name or f"operand{k}", v.node.where, scope))
     given = regroup([Tensor(known[v.node]) for v in values])
-    structures, made = [], []
+    structures, made, effects = [], [], []
     for fn in functions:
         with recorded_nodes() as nodes:
             structures.append(bodies.call(scope, fn, *given))
         made.append(nodes)
+        effects.append(scope.effects)
     for structure in structures[1:]:
         same_structure(scope, "the branches do not agree: they", structures[0], structure)
     columns = zip(*(leaves(s)[0] for s in structures), strict=True)
     with recorded_nodes() as nodes:
         fitted = [_agree(scope, k, column) for k, column in enumerate(columns)]
-    rows = [[column[k] for column in fitted] for k in range(len(structures))]
+        rows = [[column[k] for column in fitted] for k in range(len(structures))]
+        before = ticket(where)
+        if any(effects):
+            # A branch without any hands on what happened before.
+            known[before] = bodies.formal(TOKEN, "token", where, scope)
+            both = [follow(own, before, row) for own, row in zip(effects, rows, strict=True)]
+            rows = [[*row, last] for row, last in both]
     body = bodies.enclose_made(rows, [own | nodes for own in made], known, scope)
     bodies.refuse_strangers(body.captures, scope)
     scope.open = False
     rebuild = flatten(structures[0])[1]
-    if not fitted:
+    if not rows[0]:
         return rebuild([])
-    return rebuild(list(items(branch_node(what, index.node, body.captures, body.graphs, where))))
+    results = items(branch_node(what, index.node, body.captures, body.graphs, where))
+    for token in results[len(fitted) :]:
+        perform(what, where, before, token.node)
+    return rebuild(list(results[: len(fitted)]))
 
 
 def _agree(scope: Scope, k: int, column: Sequence[Any]) -> list[Node]:

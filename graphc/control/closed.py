@@ -13,6 +13,7 @@ from typing import Any
 from graphc.autodiff import pull_back
 from graphc.control import bodies
 from graphc.control.bodies import Scope
+from graphc.control.sequence import refuse_effects
 from graphc.control.structure import flatten
 from graphc.errors import Where
 from graphc.ir import Graph, Node
@@ -107,6 +108,7 @@ def trace(
     scope = Scope(what, where)
     arguments = tuple(bodies.formal(t, f"x{k}", where, scope) for k, t in enumerate(types))
     results, rebuild = flatten(bodies.call(scope, fn, *map(Tensor, arguments)))
+    refuse_effects(scope, "the function")
     return _closed(scope, arguments, [t.node for t in results]), rebuild
 
 

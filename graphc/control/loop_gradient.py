@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from graphc.autodiff import pull_back
 from graphc.control import bodies
 from graphc.control.loop import Loop, items
+from graphc.control.sequence import muted
 from graphc.errors import GradientError
 from graphc.ir import Graph, Node, topological
 from graphc.lower.rules import Alias, Map
@@ -177,7 +178,7 @@ def _with_stacks(loop: Loop, node: Node, kept: Sequence[Node]) -> _Forward:
     if missing:
         body = Graph(loop.body.inputs, (*loop.body.outputs, *missing))
         more = replace(loop, body=body, flip=(*loop.flip, *(False for _ in missing)))
-        again = more.node(node.where, node.name)
+        again = muted(more.node(node.where, node.name))
     results = items(again)
     found = {n: (results[count + k], loop.y_flips[k]) for k, n in enumerate(loop.ys)}
     first = count + len(loop.ys)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from graphc.control import bodies
 from graphc.control.loop import Loop, items
+from graphc.control.sequence import muted
 from graphc.ir import Graph, Node
 from graphc.ops import zeros_like
 from graphc.tensor import Tensor
@@ -104,7 +105,7 @@ def _with_tangents(
         xs=(*loop.xs, *(x for x, _ in moving_xs)),
         flip=(*loop.x_flips, *(f for _, f in moving_xs), *loop.y_flips, *(loop.y_flips[k] for k in stacks)),
     )
-    results = items(new.node(node.where, node.name))
+    results = items(muted(new.node(node.where, node.name)))
     moved: list[Tensor | None] = [None] * (count + len(loop.ys) + 1)
     for i, k in enumerate(carried):
         moved[k] = results[count + i]

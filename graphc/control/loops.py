@@ -9,6 +9,7 @@ from graphc import dims
 from graphc.control import bodies
 from graphc.control.bodies import Scope
 from graphc.control.loop import Loop, items
+from graphc.control.sequence import carried, refuse_effects
 from graphc.control.signature import require_function, traced_carry
 from graphc.control.structure import describe, flatten, leaves
 from graphc.dims import Dim
@@ -182,8 +183,9 @@ def _run(
     number = bodies.counter(where, scope)
     scope.iteration = Tensor(number)
     traced = traced_carry(scope, init, lambda carry: body_fn(Tensor(number), carry), paired=False)
-    inputs = (number, *traced.formals)
-    parts: list[tuple[tuple[Node, ...], tuple[Node, ...]]] = [(inputs, tuple(traced.following))]
+    following, effects = carried(scope, traced.following)
+    inputs = (number, *traced.formals, *effects.formals)
+    parts: list[tuple[tuple[Node, ...], tuple[Node, ...]]] = [(inputs, (*following, *effects.following))]
     if cond_fn is not None:
         carry = traced.rebuild([Tensor(f) for f in traced.formals])
         parts.append((inputs, (_condition(scope, cond_fn, carry),)))
@@ -193,17 +195,21 @@ def _run(
     loop = Loop(
         what,
         body.graphs[0],
-        tuple(i.node for i in traced.inits),
+        (*(i.node for i in traced.inits), *effects.inits),
         captures=body.captures,
         length=most,
         count=None if count is None else count.node,
         condition=body.graphs[1] if cond_fn is not None else None,
     )
-    return traced.rebuild(list(items(loop.node(where))[: len(traced.inits)]))
+    results = items(loop.node(where))
+    first = len(traced.inits)
+    effects.perform(scope, results[first : first + len(effects.inits)])
+    return traced.rebuild(list(results[:first]))
 
 
 def _condition(scope: Scope, cond_fn: Callable[[Any], Any], carry: Any) -> Node:
     found = bodies.call(scope, cond_fn, carry)
+    refuse_effects(scope, "the condition")
     flat = leaves(found)[0]
     if len(flat) != 1:
         raise ControlFlowError(

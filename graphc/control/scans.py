@@ -9,6 +9,7 @@ from graphc import dims
 from graphc.control import bodies
 from graphc.control.bodies import Scope
 from graphc.control.loop import Loop, items
+from graphc.control.sequence import carried
 from graphc.control.signature import require_function, traced_carry
 from graphc.control.structure import flatten
 from graphc.dims import Dim
@@ -150,14 +151,16 @@ def run_scan(
     ]
     x = regroup([Tensor(s) for s in slices])
     traced = traced_carry(scope, init, lambda carry: fn(carry, x), arrays, paired=True)
-    inputs = (number, *traced.formals, *slices)
-    body = bodies.enclose([(inputs, (*traced.following, *(y.node for y in traced.ys)))], scope)
+    first = len(traced.inits)
+    roots, effects = carried(scope, (*traced.following, *(y.node for y in traced.ys)))
+    inputs = (number, *traced.formals, *effects.formals, *slices)
+    body = bodies.enclose([(inputs, (*roots[:first], *effects.following, *roots[first:]))], scope)
     bodies.refuse_strangers((*body.captures, *(i.node for i in traced.inits)), scope)
     scope.open = False
     loop = Loop(
         what,
         body.graphs[0],
-        tuple(i.node for i in traced.inits),
+        (*(i.node for i in traced.inits), *effects.inits),
         tuple(a.node for a in arrays),
         body.captures,
         length,
@@ -166,8 +169,9 @@ def run_scan(
         recompute=recompute,
     )
     results = items(loop.node(where))
-    carried = len(traced.inits)
-    return traced.rebuild(list(results[:carried])), traced.rebuild_ys(list(results[carried:-1]))
+    last = first + len(effects.inits)
+    effects.perform(scope, results[first:last])
+    return traced.rebuild(list(results[:first])), traced.rebuild_ys(list(results[last:-1]))
 
 
 def _common_length(what: str, arrays: Sequence[Tensor], length: Any, where: Where) -> Dim:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Leaf
 from graphc.lower.steps import Storage, storage_of
@@ -25,4 +27,4 @@ def materialize(graph: Graph) -> Graph:
         taken.add(storage_of(outputs[-1]))
     if tuple(outputs) == graph.outputs and tuple(updates) == graph.updates:
         return graph
-    return Graph(graph.inputs, tuple(outputs), tuple(updates), graph.checks)
+    return replace(graph, outputs=tuple(outputs), updates=tuple(updates), nodes=())

@@ -16,6 +16,7 @@ from graphc.nn.initializers import Initializer
 from graphc.nn.layer import Layer, positive
 from graphc.ops import expand_dims, matrix_transpose, permute_dims, tanh
 from graphc.random import Generator
+from graphc.scopes import enter
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL
 
@@ -74,7 +75,8 @@ class _Attention(Layer):
         queries = as_tensor(x)
         keys = queries if key is None else as_tensor(key)
         values = keys if value is None else as_tensor(value)
-        return self._attend(queries, keys, values, training, mask, key_padding_mask)
+        with enter(self.scope_name):
+            return self._attend(queries, keys, values, training, mask, key_padding_mask)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Attend from `x` to itself."""

@@ -15,6 +15,7 @@ from graphc import dims
 from graphc.errors import ArgumentError, caller
 from graphc.leaves import Variable, variable
 from graphc.nn.initializers import Initializer, resolve
+from graphc.scopes import enter
 from graphc.tensor import Tensor, TensorLike, as_tensor
 
 __all__ = ["Activation", "Flatten", "Layer", "Module", "Sequential"]
@@ -56,6 +57,8 @@ class Module:
         kind = type(self).__name__
         with _lock:
             self.name = name if name is not None else f"{kind}_{next(_counters[kind])}"
+        # A number of the whole process would make equal models print differently.
+        self.scope_name = kind if name is None else name
 
     def as_layer(self) -> Layer:
         """Return what stands for it where one Tensor is passed on, as in a chain of layers.
@@ -137,7 +140,12 @@ class Layer(Module, ABC):
 
     def __call__(self, x: TensorLike, training: bool = False) -> Tensor:
         """Apply the layer; `training` chooses the behaviour of dropout and batch normalization."""
-        return self.forward(as_tensor(x), training)
+        return self.applied(x, training, self.scope_name)
+
+    def applied(self, x: TensorLike, training: bool, label: str) -> Tensor:
+        """Apply the layer in a scope."""
+        with enter(label):
+            return self.forward(as_tensor(x), training)
 
     @abstractmethod
     def forward(self, x: Tensor, training: bool) -> Tensor:
@@ -193,8 +201,8 @@ class Sequential(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Apply every layer in turn."""
-        for layer in self.layers:
-            x = layer(x, training)
+        for position, layer in enumerate(self.layers):
+            x = layer.applied(x, training, f"{position}.{layer.scope_name}")
         return x
 
     def members(self) -> Mapping[str, object]:

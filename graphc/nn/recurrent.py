@@ -16,6 +16,7 @@ from graphc.nn.layer import Layer, Module, positive
 from graphc.nn.recurrent_cells import Cell, GRUCell, LSTMCell, RNNCell, Seed, States
 from graphc.ops import arange, broadcast_to, concat, expand_dims, stack, swapaxes, where
 from graphc.random import Generator
+from graphc.scopes import enter
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL, is_integer
 
@@ -64,6 +65,18 @@ class SequenceModule(Module, ABC, Generic[S]):
         state
             The last states.
         """
+        with enter(self.scope_name):
+            return self.over_time(x, training, state, mask, lengths)
+
+    def over_time(
+        self,
+        x: TensorLike,
+        training: bool,
+        state: Any = None,
+        mask: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+    ) -> tuple[Tensor, S]:
+        """Do what a call does, in the scope that is open already."""
         owner, inputs = type(self).__name__, as_tensor(x)
         if inputs.ndim != 3:
             layout = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
@@ -141,11 +154,12 @@ class Outputs(Layer):
 
     def __init__(self, source: SequenceModule[Any]) -> None:
         super().__init__(source.name)
+        self.scope_name = source.scope_name
         self.source = source
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Return the outputs of all time steps."""
-        return self.source(x, training)[0]
+        return self.source.over_time(x, training)[0]
 
     def members(self) -> Mapping[str, object]:
         """Return what the recurrent layer itself has."""

@@ -20,6 +20,7 @@ from graphc.nn.initializers import Initializer, constant, resolve, zeros
 from graphc.nn.layer import Function, Module, positive
 from graphc.ops import sigmoid, split, tanh
 from graphc.ops import zeros as zeros_of
+from graphc.scopes import enter
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import DType
 
@@ -142,12 +143,13 @@ class Cell(Module, ABC, Generic[S]):
         state : optional
             As this returns it; zeros by default.
         """
-        projected = self.project(as_tensor(x))
-        if state is None:
-            before = self.first_states((*projected.shape[:-1], self.hidden), projected.dtype)
-        else:
-            before = self.parts(state, type(self).__name__)
-        return self.joined(self.step(projected, before))
+        with enter(self.scope_name):
+            projected = self.project(as_tensor(x))
+            if state is None:
+                before = self.first_states((*projected.shape[:-1], self.hidden), projected.dtype)
+            else:
+                before = self.parts(state, type(self).__name__)
+            return self.joined(self.step(projected, before))
 
 
 class RNNCell(Cell[Tensor]):

@@ -16,6 +16,7 @@ from graphc.ops.elementwise import astype
 from graphc.optim.clipping import checked_limit, clip_by_global_norm, clip_by_norm, clip_by_value
 from graphc.optim.limits import at_least_zero
 from graphc.optim.schedules import Schedule
+from graphc.scopes import enter
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import FLOAT64, DType, has_float, is_float
 
@@ -148,6 +149,11 @@ class Optimizer(ABC):
         targets = list(gradients)
         _require_variables(targets)
         _require_types(gradients)
+        with enter("optimizer"):
+            return self._all_updates(gradients)
+
+    def _all_updates(self, gradients: Mapping[Variable, Tensor]) -> Updates:
+        targets = list(gradients)
         limited = self._clipped([gradients[v] for v in targets])
         result = Updates()
         step = self._begin()

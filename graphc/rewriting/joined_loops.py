@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc.control.bodies import replaced
 from graphc.control.loop import Loop, items
+from graphc.effects import MUTED
 from graphc.ir import Graph, Node, topological
 from graphc.rewriting.rebuild import Replacement, replace_nodes
 from graphc.tensor import Tensor
@@ -96,11 +97,24 @@ def _union(loops: Iterable[Loop]) -> _Union | None:
             (slices, zip(loop.slices, zip(loop.xs, loop.x_flips, strict=True), strict=True)),
         ]
         for known, pairs in parts:
-            if any(known.setdefault(formal, value) != value for formal, value in pairs):
+            if not all(_agree(known, formal, value) for formal, value in pairs):
                 return None
         stacks |= dict.fromkeys(zip(loop.ys, loop.y_flips, strict=True))
     kinds = [*captures, *carries, *slices]
     return _Union(captures, carries, slices, tuple(stacks)) if len(set(kinds)) == len(kinds) else None
+
+
+def _agree(known: dict[Node, Any], formal: Node, value: Any) -> bool:
+    """Note what a placeholder stands for; return whether that fits what is known."""
+    before = known.setdefault(formal, value)
+    if _is_muted(before):
+        known[formal] = value
+    return before == value or _is_muted(before) or _is_muted(value)
+
+
+def _is_muted(value: Any) -> bool:
+    """Tell whether a carried value begins with the token that lets a loop run without effects."""
+    return isinstance(value, tuple) and value[0] is MUTED
 
 
 def _operands(union: _Union) -> tuple[Node, ...]:

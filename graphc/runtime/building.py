@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphc import dims, interpreter
+from graphc.effects import silence
 from graphc.errors import CheckError, GraphcError, GraphError, Where
 from graphc.ir import Graph, Node, topological
 from graphc.leaves import Variable
@@ -112,7 +113,8 @@ class Compiled:
         fed = dict(zip(self.graph.inputs, arrays, strict=True))
         # No variable has changed yet, so interpreting what the check needs fails at the same element.
         try:
-            interpreter.run_nodes(topological([_root(self.graph, node)]), fed, sizes)
+            with silence():
+                interpreter.run_nodes(topological([_root(self.graph, node)]), fed, sizes)
         except GraphcError as error:
             return error
         return CheckError(f"{node.op.name}: a run-time check failed", where=node.where)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import CheckError
+from graphc.errors import CheckError, GraphcError
 from graphc.runtime.executable import Meaning
 from graphc.types import TensorType
 
@@ -81,6 +81,8 @@ class Callback:
         target = _array(meaning.result, words[count], sizes)
         try:
             value = meaning.compute(operands, sizes)
+        except GraphcError as error:
+            raise error if error.where is not None else error.at(meaning.where) from None
         except Exception as error:
             error.add_note(f"raised by the operation {meaning.op} at {meaning.where.describe()}")
             raise
