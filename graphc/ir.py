@@ -268,6 +268,31 @@ class Graph:
 
         return graph_to_dot(self)
 
+    def to_svg(self, scope: str = "") -> str:
+        """Return a drawing of the graph, or of what stands in a scope; scopes are one box each.
+
+        Raises
+        ------
+        MissingDependencyError
+            If igraph is not installed: ``pip install "graphc[report]"``.
+        """
+        # Deferred: drawing is written in terms of graphs.
+        from graphc.inspection.svg import graph_to_svg
+
+        return graph_to_svg(self, scope)
+
+    def _repr_html_(self) -> str:
+        # Deferred: as above.
+        from graphc.inspection.display import graph_html
+
+        return graph_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        # Deferred: as above.
+        from graphc.inspection.display import picture
+
+        return picture(self)
+
     def __str__(self) -> str:
         # Deferred: printing is written in terms of graphs.
         from graphc.printing import graph_to_text

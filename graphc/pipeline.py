@@ -133,6 +133,15 @@ class Stage:
         lines += [f"   not {count:4d} x {r}" for r, count in Counter(self.declined).items()]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        # Deferred: it describes stages.
+        from graphc.inspection.display import stage_html
+
+        return stage_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        return self.graph._repr_svg_()
+
 
 @dataclass
 class _Log:

@@ -26,6 +26,7 @@ from graphc.derivatives import linearize as linearize
 from graphc.derivatives import vjp as vjp
 from graphc.forward_mode import jvp as jvp
 from graphc.gradient_check import check_gradients as check_gradients
+from graphc.inspection.diff import diff as diff
 from graphc.interpreter import evaluate as evaluate
 from graphc.jacobians import hessian as hessian
 from graphc.jacobians import jacobian as jacobian

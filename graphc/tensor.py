@@ -78,6 +78,18 @@ class Tensor:
         label = f" {self.name!r}" if self.name else ""
         return f"<Tensor{label} {self.type}>"
 
+    def _repr_html_(self) -> str:
+        # Deferred: it describes tensors.
+        from graphc.inspection.display import tensor_html
+
+        return tensor_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        # Deferred: it describes tensors.
+        from graphc.inspection.display import tensor_picture
+
+        return tensor_picture(self)
+
     # -- what a symbolic value cannot do
     def _no_value(
         self, asked: str, instead: str = "gx.where, gx.cond or gx.while_loop; gx.evaluate shows a value"

@@ -63,6 +63,12 @@ class Kernel:
         """Assembly for this machine."""
         return native.asm(self.compiled) if self.compiled is not None else ""
 
+    def _repr_html_(self) -> str:
+        # Deferred: it describes kernels.
+        from graphc.inspection.display import kernel_html
+
+        return kernel_html(self)
+
     def __repr__(self) -> str:
         return f"<Kernel {self.name}>"
 

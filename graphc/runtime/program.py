@@ -408,6 +408,19 @@ class Program:
         """Sizes for which a plan exists.  Kernels are compiled once for all of them."""
         return [dict(p.sizes) for p in self._plans.values()]
 
+    def to_svg(self, scope: str = "") -> str:
+        """Return a drawing of the optimized graph, kernels as boxes; see `Graph.to_svg`."""
+        return self.graph.to_svg(scope)
+
+    def _repr_html_(self) -> str:
+        # Deferred: as below.
+        from graphc.inspection.display import program_html
+
+        return program_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        return self.graph._repr_svg_()
+
     def explain(self, subject: Tensor | Node | str | None = None) -> Explanation:
         """Tell where a tensor, node, name or line went; or what was not fused, vectorized or parallelized.
 
