@@ -6,6 +6,7 @@ of an op costs its kernels only, and equal kernels are compiled once.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,8 @@ Array = np.ndarray[Any, Any]
 Samples = Sequence[Sequence[Array]]
 ShapeRule = Callable[[int, Array], tuple[Any, ...]]
 
+# Operations register when their modules are imported, which `import graphc` alone leaves for later.
+importlib.import_module("graphc.public")
 # What users cannot call has no samples: fused nodes, their items, copies.
 OPS = [op for op in REGISTRY.values() if any(True for _ in op.samples())]
 
