@@ -31,6 +31,8 @@ TURNS = 40
 LONG_SECONDS, LONG_TURNS = 10e-3, 8
 # Bytes for which `measure` copies: within each level of a cache, and beyond all of them.
 RUNGS = tuple(1 << k for k in range(14, 28, 3))
+# A line's distance keeps addresses from colliding that differ by whole pages.
+PAGE, LINE = 4096, 128
 Array = np.ndarray[Any, Any]
 _LLVM_NAMES = {"float32": ("float", "f32"), "float64": ("double", "f64")}
 
@@ -154,7 +156,7 @@ def copy_seconds(nbytes: int, threads: int) -> float:
     True
     """
     half = max(nbytes // 2, 1)
-    source, target = np.ones(half, np.uint8), np.zeros(half, np.uint8)
+    source, target = _memory(half), _memory(half + LINE)[LINE:]
     # Native: calling memmove from Python takes longer than copying what fits into a cache.
     address = kernels.load_llvm("copy_again", _COPY, "copy_again").address
     copy = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(address)
@@ -178,6 +180,13 @@ def copy_seconds(nbytes: int, threads: int) -> float:
         return min(took, *(turn(edges, repeats) for _ in range(turns))) / repeats
 
     return min(best(sharers) for sharers in {1, threads})
+
+
+def _memory(size: int) -> Array:
+    """Return memory that begins with a page, written once so that the system has granted all of it."""
+    raw = np.ones(size + PAGE, np.uint8)
+    start = -raw.ctypes.data % PAGE
+    return raw[start : start + size]
 
 
 @dataclass(frozen=True)
