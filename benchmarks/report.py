@@ -121,11 +121,11 @@ class Report:
         self.show(Table("machine", ("what", "which"), [*facts.items(), *self._peaks()]))
 
     def _peaks(self) -> list[tuple[str, str]]:
-        from benchmarks import peak
+        from graphc.inspection import machine as peak
 
         cores = machine.usable_cpus()
         one, every = peak.flops_per_second(1), peak.flops_per_second(cores)
-        copy = COPIED / peak.copy_seconds(COPIED)
+        copy = COPIED / peak.copy_seconds(COPIED, cores)
         self.figures["peak"] = {"flops of one core": one, "flops": every, "bytes copied": copy}
         return [
             ("multiply-add in registers, one core", f"{one / 1e9:.0f} GFLOP/s"),

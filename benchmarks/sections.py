@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from statistics import median, quantiles
 
-from benchmarks import peak
 from benchmarks.counting import cost_of
 from benchmarks.machine import usable_cpus
 from benchmarks.peers import PEERS
 from benchmarks.steps import Line, Timing
 from benchmarks.tables import Table, percent, seconds
 from benchmarks.workloads import WORKLOADS
+from graphc.inspection import machine as peak
 
 __all__ = ["family_table", "notes", "summary"]
 
@@ -57,7 +57,7 @@ def _shares(name: str, timing: Timing) -> tuple[str, str]:
     cost = cost_of(WORKLOADS[name])
     possible = cost.flops / peak.flops_per_second(usable_cpus())
     arithmetic = percent(possible / timing.median) if cost.flops else ""
-    return arithmetic, percent(peak.copy_seconds(cost.nbytes) / timing.median)
+    return arithmetic, percent(peak.copy_seconds(cost.nbytes, usable_cpus()) / timing.median)
 
 
 def summary(lines: Mapping[str, Line]) -> Table:

@@ -113,7 +113,7 @@ def _pieces(step: Step, position: int, assignment: Assignment, frontend: Fronten
     if not isinstance(step.body, Control):
         text, origins = generate(step, assignment)
         name = _name(step)
-        kernel = Kernel(name, step.members, tuple(step.writes), text, _source(name, text, frontend))
+        kernel = Kernel(name, step.members, tuple(step.writes), text, _source(name, text, frontend), step)
         yield Piece(kernel, step, _bindings(step, origins), writes, position)
         return
     blocks = tuple(_build(g, frontend, step.node) for g in _nested_graphs(step.node))
@@ -124,7 +124,7 @@ def _pieces(step: Step, position: int, assignment: Assignment, frontend: Fronten
             text = recurrence.generate(loop, assignment.shared(bindings.items()))
             name = f"loop_{next(blocks[0].kernels).name}"
             members = tuple(n for b in blocks for k in b.kernels for n in k.nodes)
-            kernel = Kernel(name, members, tuple(step.writes), text, _source(name, text, frontend))
+            kernel = Kernel(name, members, tuple(step.writes), text, _source(name, text, frontend), step)
             yield Piece(kernel, step, bindings, writes, position)
             return
         yield from _before_loop(step, position, assignment, frontend)

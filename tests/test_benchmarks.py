@@ -27,7 +27,6 @@ from benchmarks import (
     steps,
     varying,
 )
-from benchmarks import peak as peaks
 from benchmarks.agreement import DisagreementError, require_close, require_equal
 from benchmarks.children import FailedError
 from benchmarks.host import Host
@@ -50,6 +49,7 @@ from benchmarks.workloads import (
     sequence,
     vae,
 )
+from graphc.inspection import machine as peaks
 
 SMALL = {
     "elementwise": elementwise.workload(5, 7),
@@ -319,7 +319,7 @@ def test_markdown_and_text_carry_the_notes() -> None:
 # ---------------------------------------------------------------------- machine
 def test_peaks_are_plausible() -> None:
     assert 1e8 < peaks.flops_per_second(1) < 1e13
-    assert peaks.copy_seconds(1 << 20) > 0
+    assert peaks.copy_seconds(1 << 20, 1) > 0
 
 
 # --------------------------------------------------------------------- children

@@ -160,6 +160,16 @@ def test_only_what_changed_is_packed_again() -> None:
     assert panels == {kept.storage: 1, changed.storage: 2}
 
 
+def test_what_a_callback_packs_before_an_update_is_packed_again() -> None:
+    w = gx.variable(_values(), name="w")
+    program = gx.compile(X, _convolution(w))
+    call = gx.custom_op("call", lambda t: t, lambda v: (program(IMAGES), v)[1])
+    step = gx.compile(X, call(X).sum(), updates={w: w * 2})
+    before = w.value.copy()
+    step(IMAGES)
+    _check(program, before * 2)
+
+
 def test_changes_that_concern_nobody_are_not_counted() -> None:
     program = _program(gx.variable(_values()))
     program(IMAGES)

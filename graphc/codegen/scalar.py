@@ -7,6 +7,8 @@ int64, so results of integer arithmetic are cast back, which also gives NumPy's 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from graphc.codegen import devicelib, mathlib
@@ -138,11 +140,26 @@ def render(fn: str, args: tuple[str, ...], operand: DType, result: DType) -> str
     return f"{SHORT[str(result)]}({text})" if narrow else text
 
 
+def library_function(fn: str, dtype: DType) -> FunctionType | None:
+    """Return the device function that `render` calls for `fn`, None where it writes operators instead.
+
+    Examples
+    --------
+    >>> from graphc.types import FLOAT32
+    >>> library_function("exp", FLOAT32).__name__, library_function("sqrt", FLOAT32)
+    ('exp_f32', None)
+    """
+    return None if fn in _inline(dtype) else _library(f"{fn}_{SHORT[str(dtype)]}")
+
+
+def _inline(dtype: DType) -> Mapping[str, str]:
+    return _FLOAT if is_float(dtype) else _BOOL if str(dtype) == "bool" else _INTEGER
+
+
 def _template(fn: str, dtype: DType) -> str:
-    kind = _FLOAT if is_float(dtype) else _BOOL if str(dtype) == "bool" else _INTEGER
-    if fn in kind:
-        return kind[fn]
-    library = _library(f"{fn}_{SHORT[str(dtype)]}")
+    if fn in _inline(dtype):
+        return _inline(dtype)[fn]
+    library = library_function(fn, dtype)
     if library is not None:
         places = ", ".join(f"{{{k}}}" for k in range(library.__code__.co_argcount))
         return f"{fn}_{{t}}({places})"
@@ -151,7 +168,7 @@ def _template(fn: str, dtype: DType) -> str:
     return f"({{0}} {_INFIX[fn]} {{1}})"
 
 
-def _library(name: str) -> Any:
+def _library(name: str) -> FunctionType | None:
     found = (getattr(module, name, None) for module in (mathlib, devicelib))
     return next((function for function in found if function is not None), None)
 

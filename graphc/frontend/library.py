@@ -21,7 +21,7 @@ from graphc.frontend.statements import Body
 from graphc.frontend.types import SCALARS, STORAGE, Tuple, Type
 from graphc.frontend.writer import Bundle, Function, Operand, Value, constant
 
-__all__ = ["find", "tile_named"]
+__all__ = ["find", "specialized", "tile_named"]
 
 # Plain Python functions that kernels call by name; each may call others of its own module.
 DEVICE_MODULES = ("graphc.codegen.mathlib", "graphc.codegen.devicelib")
@@ -51,7 +51,7 @@ def find(name: str, scope: Mapping[str, Any] | None = None) -> Operand | Special
     if value is None:
         raise KernelError(f"unknown name {name!r} in kernel code")
     if isinstance(value, FunctionType):
-        return functools.partial(_specialize, value)
+        return functools.partial(specialized, value)
     return value if isinstance(value, functools.partial) else _constant(name, value)
 
 
@@ -93,7 +93,8 @@ def _number(name: str, value: Any) -> Value:
     raise KernelError(f"{name!r} is {type(value).__name__}, which kernel code cannot use")
 
 
-def _specialize(function: FunctionType, arguments: tuple[Operand, ...]) -> Function:
+def specialized(function: FunctionType, arguments: tuple[Operand, ...]) -> Function:
+    """Return a device function compiled for operands of these types."""
     return _compiled(function, tuple(a.type for a in arguments))
 
 

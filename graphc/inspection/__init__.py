@@ -1,4 +1,4 @@
-"""Looking into programs: what became of nodes, and pictures of graphs."""
+"""Looking into programs: what became of nodes, pictures of graphs, what runs how long."""
 
 from graphc.inspection.provenance import Fate, Kind, Provenance
 

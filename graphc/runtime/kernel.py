@@ -9,6 +9,7 @@ from graphc.codegen.choice import Choice
 from graphc.codegen.emitter import Scratch
 from graphc.codegen.loops import KernelText
 from graphc.ir import Node
+from graphc.lower.steps import Step
 from graphc.runtime import kernels as native
 from graphc.runtime.kernel_source import KernelSource
 
@@ -29,6 +30,8 @@ class Kernel:
         Those whose values it stores.
     text : KernelText or None
         Generated parameters and code; None where the step calls back into Python.
+    step : Step or None
+        What it was generated from; None for the copies around steps.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Kernel:
     results: tuple[Node, ...]
     text: KernelText | None
     compiled: KernelSource | None
+    step: Step | None = None
 
     @property
     def source(self) -> str:

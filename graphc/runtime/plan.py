@@ -17,11 +17,12 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim
 from graphc.placement import ALIGNMENT, Block, aligned, place
-from graphc.runtime import control_llvm, runner, team
+from graphc.runtime import control_llvm, probe_llvm, runner, team
 from graphc.runtime import schedule as scheduling
 from graphc.runtime.control_llvm import SLICE_WORDS
 from graphc.runtime.image import Call, Image, Loop, Room, Step, Switch, Touch, Word
 from graphc.runtime.prepared import Prepared
+from graphc.runtime.recorder import Probes
 from graphc.runtime.schedule import Span, Task, Unit
 from graphc.types import DType
 
@@ -131,18 +132,26 @@ class Plan:
         self.base = base
 
 
-def build(linked: Linked, sizes: Mapping[str, int], threads: int, prepared: Sequence[Prepared]) -> Plan:
+def build(
+    linked: Linked,
+    sizes: Mapping[str, int],
+    threads: int,
+    prepared: Sequence[Prepared],
+    probes: Probes | None = None,
+) -> Plan:
     """Lay out tables, args blocks and temporaries for the given sizes and number of threads.
 
-    `prepared` is what is kept from call to call at these sizes.
+    `prepared` is what is kept from call to call at these sizes.  With `probes`, every step is timed.
     """
-    writer = _Writer(linked, sizes, threads, prepared)
+    writer = _Writer(linked, sizes, threads, prepared, probes)
     tables = writer.tables(0)
     preparing = [(p, writer.preparation(p.call)) for p in prepared if p.stale or p.variables]
     words = (ctypes.c_int64 * len(writer.words))(*writer.words)
     base = ctypes.addressof(words)
     for slot, position in writer.own_slots:
         words[slot] = base + 8 * position
+    if probes is not None:
+        probes.connect(words, threads)
     inputs, outputs = [port.type for port in linked.image.inputs], linked.image.outputs
     extents = [writer.evaluate(type.size) * type.dtype.itemsize for type in (*inputs, *outputs)]
     return Plan(
@@ -210,12 +219,18 @@ class _Writer:
     """Writes tables and args blocks, noting which words calls must rewrite."""
 
     def __init__(
-        self, linked: Linked, sizes: Mapping[str, int], threads: int, prepared: Sequence[Prepared]
+        self,
+        linked: Linked,
+        sizes: Mapping[str, int],
+        threads: int,
+        prepared: Sequence[Prepared],
+        probes: Probes | None,
     ) -> None:
         self.sections = linked.image.sections
         self.linked = linked
         self.sizes = sizes
         self.threads = threads
+        self.probes = probes
         self.kept = {number: address for p in prepared for number, address in p.addresses.items()}
         self.known: dict[Dim, int] = {}
         self.places: dict[int, _Place] = {}
@@ -273,8 +288,12 @@ class _Writer:
         shared: list[_Entry] = []
         waiting: list[Task] = []
         work = 0
-        for step in self.sections[section].steps:
+        for position, step in enumerate(self.sections[section].steps):
             alone, together, cost = self.step(step)
+            if self.probes is not None:
+                number = self.probes.number(section, position)
+                alone = self.probed(number, alone)
+                together = None if together is None else self.probed(number, together)
             work += cost
             steps.append(alone)
             if self.threads == 1:
@@ -304,6 +323,15 @@ class _Writer:
         for slot, word in enumerate(call.words, start):
             self.put(slot, word)
         return self.linked.functions[call.function], start
+
+    def probed(self, number: int, entry: _Entry) -> _Entry:
+        """Write a step that times another."""
+        start = len(self.words)
+        self.words += [entry[0], 0, number, 0]
+        self.own_slots.append((start + 1, entry[1]))
+        if self.probes is not None:
+            self.probes.slots.append(start + 3)
+        return probe_llvm.probe(), start
 
     def preparation(self, call: Call) -> _Tables:
         """Write a call that need not be made every time; it uses nothing of the arena."""

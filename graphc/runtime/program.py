@@ -231,6 +231,9 @@ class Program:
             words[slot] = addresses[k] + offset
         if not (plan.shared and self._share(plan.shared)):
             self._run(plan.table)
+        if self._callbacks and self._updates is not None:
+            # Programs that were called back may have packed values from before the updates.
+            self._updates.announce()
         if self._status.value:
             self._fail(args, plan)
         return results
