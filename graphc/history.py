@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -40,24 +41,39 @@ class History:
 
     Attributes
     ----------
-    followers : dict of Node to list of Node
-        What took a node's place, each time that it was rebuilt or replaced.
-    subjects : dict of Node to Node
-        For a new node, the one whose replacement it is a part of.
+    old, new : list of Node
+        Side by side a node and what took its place, each time that it was rebuilt or replaced.
+    made, behalf : list of Node
+        Side by side a new node, and the one whose replacement it is a part of.
     """
 
-    followers: dict[Node, list[Node]] = field(default_factory=dict, repr=False)
-    subjects: dict[Node, Node] = field(default_factory=dict, repr=False)
+    # Noting must cost next to nothing: every compilation does it, and few are looked into.  Lists of nodes,
+    # not of pairs, since each pair would be one more object for the garbage collector to look at.
+    old: list[Node] = field(default_factory=list, repr=False)
+    new: list[Node] = field(default_factory=list, repr=False)
+    made: list[Node] = field(default_factory=list, repr=False)
+    behalf: list[Node] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def followers(self) -> Mapping[Node, list[Node]]:
+        """What took the place of each node; nodes that stand for themselves are left out."""
+        found: dict[Node, list[Node]] = {}
+        for old, new in zip(self.old, self.new, strict=True):
+            if old is not new:
+                found.setdefault(old, []).append(new)
+        return found
+
+    @cached_property
+    def subjects(self) -> Mapping[Node, Node]:
+        """For a new node, the one whose replacement it is a part of."""
+        return dict(zip(self.made, self.behalf, strict=True))
 
     def add(self, node: Node) -> None:
         """Note a new node."""
         subject = _subject.get()
         if subject is not None:
-            self.subjects[node] = subject
-
-    def follow(self, old: Node, new: Node) -> None:
-        """Note that a node takes the place of another one."""
-        self.followers.setdefault(old, []).append(new)
+            self.made.append(node)
+            self.behalf.append(subject)
 
 
 _recorders: ContextVar[tuple[_Recorder, ...]] = ContextVar("graphc_recorders", default=())
@@ -130,14 +146,13 @@ def follow(old: Node, new: Node) -> None:
     """Note that a node takes the place of another one."""
     history = _history.get()
     if history is not None:
-        history.follow(old, new)
+        history.old.append(old)
+        history.new.append(new)
 
 
 def follow_all(new: Mapping[Node, Node]) -> None:
-    """Note what took the place of nodes; those that stand for themselves are left out."""
+    """Note what took the place of nodes."""
     history = _history.get()
-    if history is None:
-        return
-    for old, image in new.items():
-        if old is not image:
-            history.follow(old, image)
+    if history is not None:
+        history.old.extend(new.keys())
+        history.new.extend(new.values())

@@ -6,6 +6,7 @@ import difflib
 import html
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os.path import basename
 from typing import TYPE_CHECKING
 
 from graphc.errors import ArgumentError, caller
@@ -92,7 +93,7 @@ def _found(history: Provenance, subject: Tensor | Node | str) -> Sequence[Node]:
             where=caller(),
         )
     traced = history.places(0).owner
-    found = [n for n in traced if subject in (n.name, str(n.where))]
+    found = [n for n in traced if subject in (n.name, f"{basename(n.where.file)}:{n.where.line}")]
     if not found:
         names = list(dict.fromkeys(n.name for n in traced if n.name))
         close = ", ".join(map(repr, difflib.get_close_matches(subject, names, 3)))

@@ -74,7 +74,8 @@ class Provenance:
         self.stages = tuple(program.stages)
         self.kernels = tuple(program.kernels)
         self._steps: dict[int, Step] = {}
-        self._places: dict[int, Places] = {}
+        # By graph: many stages change nothing.
+        self._places: dict[Graph, Places] = {}
 
     @classmethod
     def of(cls, program: Staged) -> Provenance:
@@ -153,6 +154,8 @@ class Provenance:
         found: tuple[Node, ...] = (node,)
         for index in range(stage_index, 0, -1):
             step = self.step(index)
+            if step.is_idle:
+                continue
             found = tuple(dict.fromkeys(s for n in found for s in step.sources(n)))
         return found
 
@@ -232,9 +235,12 @@ class Provenance:
     # -- stages
     def places(self, stage_index: int) -> Places:
         """Return all nodes of a stage's graph, and where each stands."""
-        found = self._places.get(stage_index)
+        return self._places_of(self.stages[stage_index].graph)
+
+    def _places_of(self, graph: Graph) -> Places:
+        found = self._places.get(graph)
         if found is None:
-            found = self._places[stage_index] = places(self.stages[stage_index].graph)
+            found = self._places[graph] = places(graph)
         return found
 
     def step(self, stage_index: int) -> Step:
@@ -243,7 +249,8 @@ class Provenance:
         if found is None:
             stages = self.stages
             before = self._given if stage_index == 0 else stages[stage_index - 1].graph
-            found = self._steps[stage_index] = Step(before, stages[stage_index])
+            around = self._places_of(before), self.places(stage_index)
+            found = self._steps[stage_index] = Step(*around, stages[stage_index])
         return found
 
     @cached_property

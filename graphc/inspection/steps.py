@@ -42,7 +42,7 @@ class Fate:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Places:
     """All nodes of a graph, those of its sub-graphs included, and where each stands.
 
@@ -59,6 +59,11 @@ class Places:
     owner: dict[Node, Node | None] = field(default_factory=dict)
     users: dict[Node, list[Node]] = field(default_factory=dict)
     levels: list[list[Node]] = field(default_factory=list)
+
+    @cached_property
+    def unchanged(self) -> Mapping[Node, Fate]:
+        """The fate of every node where a stage changes nothing."""
+        return {node: Fate("kept", targets=(node,)) for node in self.owner}
 
     def is_fused(self, node: Node) -> bool:
         """Tell whether a node stands in the sub-graph of a fused one."""
@@ -88,16 +93,16 @@ class Step:
 
     Parameters
     ----------
-    before : Graph
-        The graph before the stage.
+    before, after : Places
+        The nodes of the graphs before and after it: the same object if it changed nothing.
     stage : Stage
-        What ran, and its result.
+        What ran.
     """
 
-    def __init__(self, before: Graph, stage: Stage) -> None:
+    def __init__(self, before: Places, after: Places, stage: Stage) -> None:
         self.stage = stage
-        self.before = places(before)
-        self.after = self.before if before is stage.graph else places(stage.graph)
+        self.before = before
+        self.after = after
         # The rule that was applied to each node.
         self._rules: dict[Node, Rewrite] = {}
         for rewrite in stage.rewrites:
@@ -105,7 +110,12 @@ class Step:
                 self._rules.setdefault(node, rewrite)
         # For everything on a node's way, the nodes from which the way comes.
         self._sources: dict[Node, list[Node]] = {}
-        self._ways = {node: self._way(node) for node in self.before.owner}
+        self._ways = {} if self.is_idle else {node: self._way(node) for node in self.before.owner}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the stage changed nothing."""
+        return self.after is self.before
 
     def _way(self, node: Node) -> tuple[Node, ...]:
         """Return all that a node became in turn, itself first, up to what is there after the stage."""
@@ -153,8 +163,8 @@ class Step:
     @cached_property
     def fates(self) -> Mapping[Node, Fate]:
         """What became of every node."""
-        if self.after is self.before:
-            return {node: Fate("kept", targets=(node,)) for node in self.before.owner}
+        if self.is_idle:
+            return self.before.unchanged
         found: dict[Node, Fate] = {}
         # A node of which nothing is left shares the fate of what read it, or of the loop around it.
         for level in self.before.levels:
