@@ -129,10 +129,7 @@ def perform(what: str, where: Where, first: Node, token: Node) -> None:
 
 
 def waiting(nodes: Iterable[Node]) -> list[Effect]:
-    """Return the effects that concern a program of these nodes, in order.
-
-    These are the ones that read no placeholder and no variable that the program does not read anyway.
-    """
+    """Return the effects that read no placeholder and no variable that these nodes do not read, in order."""
     leaves = set(filter(_is_source, nodes))
     found = {e: None for n in leaves for e in n.effects or () if e.reads <= leaves}
     return sorted(found, key=lambda e: e.number)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc.errors import ArgumentError, CheckError, NonFiniteError
+from graphc.errors import ArgumentError, ArtifactError, CheckError, NonFiniteError
 
 PIPELINES = ("none", "full")
 
@@ -148,6 +148,15 @@ def test_a_pass_that_changes_the_meaning_is_found():
     program = gx.compile(x, gx.exp(x) + 1, optimize=[halve], check="all")
     with pytest.raises(CheckError, match="differs from that before all passes"):
         program(np.ones(2))
+
+
+@pytest.mark.parametrize("check", ["nan", "all"])
+def test_guarded_programs_are_not_saved(check, tmp_path):
+    x = vector()
+    program = gx.compile(x, gx.log(x), check=check)
+    with pytest.raises(ArtifactError, match="compiled without check"):
+        program.save(tmp_path / "program.gxc")
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_arguments():

@@ -15,6 +15,7 @@ from graphc.artifact.images import encode_image
 from graphc.artifact.leaf_table import LeafTable
 from graphc.artifact.native import Objects, target
 from graphc.artifact.values import ValueWriter
+from graphc.debug.guards import GUARDS
 from graphc.errors import ArgumentError, ArtifactError, caller
 from graphc.nests import Nest
 from graphc.runtime.executable import Meaning
@@ -45,7 +46,8 @@ def save(path: str | os.PathLike[str], programs: Program | Mapping[str, Program]
     ArgumentError
         If there is no program, or a name is not usable.
     ArtifactError
-        If an operation holds what cannot be written down, such as a function.
+        If an operation holds what cannot be written down, such as a function, or a program was compiled
+        with ``check=...``.
 
     Examples
     --------
@@ -152,6 +154,13 @@ def _image(program: Program, leaves: LeafTable, objects: Objects) -> Json:
 
 def _called(meaning: Meaning) -> Json:
     """Return an operation that is computed in Python."""
+    if meaning.op in GUARDS:
+        raise ArtifactError(
+            "artifact: what a program was told to check of itself cannot be written",
+            expected="a program that was compiled without check=...",
+            given=meaning.op,
+            where=caller(),
+        )
     values = ValueWriter()
     attrs = {k: values.attribute(v, meaning.op, meaning.where) for k, v in meaning.attrs.items()}
     return {

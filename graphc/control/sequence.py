@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphc.control import bodies
 from graphc.control.bodies import Scope
 from graphc.control.loop import Loop
-from graphc.effects import MUTED, START, TOKEN, Effect, perform, ticket, waiting
+from graphc.effects import MUTED, START, TOKEN, Effect, is_ticket, perform, ticket, waiting
 from graphc.errors import UnsupportedError
 from graphc.ir import Node, topological
 from graphc.lower.rules import Control, Item
@@ -49,11 +49,46 @@ def follow(effects: Sequence[Effect], first: Node, roots: Sequence[Node]) -> tup
 
 def ordered(roots: Sequence[Node]) -> tuple[list[Node], tuple[Node, ...]]:
     """Return the roots of a program, and what must be computed besides for its effects: nothing if none."""
-    effects = waiting(topological(roots))
+    effects = _concerning(topological(roots))
     if not effects:
         return list(roots), ()
     found, last = follow(effects, START, roots)
     return found, (last,)
+
+
+def _concerning(nodes: Sequence[Node]) -> list[Effect]:
+    """Return the effects that a program of these nodes has, in order.
+
+    What an effect needs besides these nodes must be derived from them by functions of placeholders alone or
+    of variables alone.  What takes both is not derived for the sake of an effect: it is another model, or the
+    same model built once more.
+    """
+    found: list[Effect] = []
+    computed: set[Node] = set()
+    loops: set[Node] = set()
+    for effect in waiting(nodes):
+        if not computed:
+            computed.update(nodes)
+            loops.update(Loop.of(n).iteration for n in nodes if n.op.name == "loop")
+        more = _missing(effect, computed, loops)
+        kinds = {i.op.name for n in more for i in n.inputs if not is_ticket(i)}
+        if not kinds >= {"placeholder", "variable"}:
+            found.append(effect)
+            computed.update(more)
+    return found
+
+
+def _missing(effect: Effect, computed: set[Node], loops: set[Node]) -> list[Node]:
+    """Return the nodes that must be computed for an effect alone; gradients have copies of its loops."""
+    missing: dict[Node, None] = {}
+    stack = [effect.token]
+    while stack:
+        node = stack.pop()
+        copied = node.op.name == "loop" and Loop.of(node).iteration in loops
+        if node not in missing and node not in computed and not copied:
+            missing[node] = None
+            stack += node.inputs
+    return list(missing)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,12 @@ from graphc.ops.public import all, isfinite
 from graphc.tensor import Tensor
 from graphc.types import INT64, TensorType, TupleType, is_float
 
-__all__ = ["Check", "compared", "guarded"]
+__all__ = ["GUARDS", "Check", "compared", "guarded"]
 
 Array = np.ndarray[Any, Any]
 Check = Literal["nan", "all"]
+GUARDS = frozenset({"find_nonfinite", "compare_all"})
+"""The ops that close over a graph."""
 
 
 def guarded(graph: Graph, name: str) -> Graph:

@@ -49,9 +49,10 @@ def print(
 ) -> Tensor:
     """Print values whenever they are computed, and return the first one unchanged.
 
-    The result need not be used.  A program prints if it reads every placeholder and variable that the values
-    depend on; within the body of a loop, a branch or a vectorized function, whenever that runs.  Prints
-    and checks happen in the order in which they were written, and no optimization changes that.
+    The result need not be used.  A program prints what it computes and what is derived from that; deriving
+    may take inputs that the program reads anyway, or variables, but not both, as another model does.  Within
+    the body of a loop, a branch or a vectorized function, it prints whenever that runs.  Prints and checks
+    happen in the order in which they were written, and no optimization changes that.
 
     Parameters
     ----------
