@@ -289,6 +289,7 @@ def test_a_traceback_can_be_asked_for(capsys, folder):
         (["inspect", "small_model:double", "--kernel", "0", "--format", "dot"], "goes with --format text"),
         (["inspect", "small_model:double", "--kernel", "0", "--stage", "0"], "not allowed with"),
         (["inspect", "small_model:double", "--json", "--stage", "0"], "--json goes with"),
+        (["inspect", "small_model:double", "--scope", "encoder"], "--scope goes with --format svg"),
         (["inspect", "small_model:double", "--explain", "--format", "dot"], "goes with --format text"),
         (["bench", "small_model:double", "--size", "batch"], "expected NAME=SIZE"),
         (["bench", "small_model:double", "--size", "batch=-1"], "expected NAME=SIZE"),
@@ -432,6 +433,24 @@ def test_inspect_writes_a_file(capsys, folder):
     assert cli.main(["inspect", "small_model:double", "--format", "dot", "--out", "graph.dot"]) == 0
     assert capsys.readouterr().out == ""
     assert (folder / "graph.dot").read_text().startswith("digraph graphc {")
+
+
+def test_inspect_draws(capsys, folder):
+    pytest.importorskip("igraph")
+    assert cli.main(["inspect", "small_model:double", "--format", "svg", "--out", "graph.svg"]) == 0
+    assert (folder / "graph.svg").read_text().startswith("<svg")
+    text = (
+        "x = gx.placeholder('x', shape=(3,))\nwith gx.scope('inside'):\n    y = gx.exp(x)\nf = x, gx.sum(y)\n"
+    )
+    (folder / "scoped.py").write_text(f"import graphc as gx\n{text}")
+    line = ["inspect", "scoped.py:f", "--stage", "trace", "--format", "svg"]
+    capsys.readouterr()
+    assert cli.main(line) == 0
+    whole = capsys.readouterr().out
+    assert cli.main([*line, "--scope", "inside"]) == 0
+    inside = capsys.readouterr().out
+    assert "exp" not in whole and "exp" in inside
+    assert "there is no scope 'outside'\n  expected inside" in fails(capsys, *line, "--scope", "outside")
 
 
 def test_inspect_lists_what_there_is(capsys, folder):

@@ -20,7 +20,7 @@ from graphc.errors import GraphcError
 __all__ = ["COMMAND"]
 
 _REQUIRED = ("numpy", "numba", "llvmlite", "networkx")
-_OPTIONAL = ("matplotlib", "safetensors", "scikit-learn", "tqdm")
+_OPTIONAL = ("igraph", "matplotlib", "onnx", "safetensors", "scikit-learn", "tqdm")
 _MEGABYTE = 1_000_000
 _ABSENT = "not installed"
 

@@ -26,8 +26,9 @@ _CODES: dict[str, Callable[[Kernel], str]] = {
     "llvm": lambda kernel: kernel.llvm,
     "asm": lambda kernel: kernel.asm,
 }
-_DRAWINGS: dict[str, Callable[[Graph], str]] = {
-    "dot": lambda graph: graph.to_dot(),
+_DRAWINGS: dict[str, Callable[[Graph, str], str]] = {
+    "dot": lambda graph, scope: graph.to_dot(),
+    "svg": lambda graph, scope: graph.to_svg(scope),
 }
 _FORMATS = ("text", *_DRAWINGS)
 
@@ -49,6 +50,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show", choices=list(_CODES), help="which code of the kernel; default source")
     parser.add_argument("--format", choices=_FORMATS, default="text", help="default text")
+    parser.add_argument("--scope", default="", metavar="NAME", help="draw the inside of this scope")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write there instead of printing")
     add_json(parser)
 
@@ -72,6 +74,7 @@ def _check(arguments: argparse.Namespace) -> None:
     part = arguments.stage or arguments.kernel or explain
     wrong = {
         "--show goes with --kernel": arguments.show and not arguments.kernel,
+        "--scope goes with --format svg": arguments.scope and arguments.format != "svg",
         "--kernel goes with --format text": arguments.kernel and arguments.format != "text",
         "--explain goes with --format text": explain and arguments.format != "text",
         "--json goes with the target alone": arguments.json and (part or arguments.out),
@@ -108,8 +111,16 @@ def _text(program: Program, arguments: argparse.Namespace) -> str:
             f"{len(stages)} stages are named {arguments.stage!r}", expected=f"--stage with one of {numbers}"
         )
     if arguments.format != "text":
-        return _DRAWINGS[arguments.format](stages[0].graph if stages else program.graph)
+        graph = stages[0].graph if stages else program.graph
+        _require_scope(graph, arguments.scope)
+        return _DRAWINGS[arguments.format](graph, arguments.scope)
     return f"{stages[0]}\n{stages[0].graph}" if stages else str(program)
+
+
+def _require_scope(graph: Graph, scope: str) -> None:
+    found = sorted({node.where.scope for node in graph.nodes if node.where.scope})
+    if scope and not any(f"{name}/".startswith(f"{scope}/") for name in found):
+        raise ArgumentError(f"there is no scope {scope!r}", expected=", ".join(found) or "no --scope")
 
 
 def _chosen(kind: str, wanted: str, items: list[tuple[str, Any]]) -> list[Any]:
