@@ -26,7 +26,7 @@ def _deformable_convolution(call: Call) -> Tensor:
     taps = shape[0] * shape[1]
     moved = gx.reshape(offset, (n, parts, taps, 2, rows, columns))
     mask = gx.reshape(call.tensor(4), (n, parts, taps, rows, columns)) if call.has(4) else None
-    image = gx.moveaxis(gx.reshape(x, (n, parts, x.shape[1] // parts, *x.shape[2:])), 2, -1)
+    image = gx.moveaxis(gx.reshape(x, (n, parts, x.shape[1] // parts, *x.shape[2:])), 2, 0)
     read = []
     for k, tap in enumerate(itertools.product(*map(range, shape))):
         places = []
@@ -35,9 +35,9 @@ def _deformable_convolution(call: Call) -> Tensor:
             regular = gx.astype(gx.arange(count) * g.stride[axis] + start, x.dtype)
             places.append(moved[:, :, k, axis] + gx.reshape(regular, (-1, 1) if axis == 0 else (1, -1)))
         values = _interpolated(image, places)
-        read.append(values if mask is None else values * gx.expand_dims(mask[:, :, k], -1))
-    # From (n, parts, rows, columns, channels of a part, taps) to channels first, by groups.
-    stacked = gx.permute_dims(gx.stack(read, -1), (0, 1, 4, 5, 2, 3))
+        read.append(values if mask is None else values * mask[:, :, k])
+    # From (taps, channels of a part, n, parts, rows, columns) to (n, all channels and taps, rows, columns).
+    stacked = gx.permute_dims(gx.stack(read), (2, 3, 1, 0, 4, 5))
     by_group = gx.reshape(stacked, (n, groups, x.shape[1] // groups * taps, rows, columns))
     weights = gx.reshape(w, (groups, w.shape[0] // groups, -1))
     found = gx.reshape(gx.einsum("ngkrc,gok->ngorc", by_group, weights), (n, w.shape[0], rows, columns))
@@ -51,18 +51,18 @@ def _interpolated(image: Tensor, places: list[Tensor]) -> Tensor:
     for corner in itertools.product((0, 1), repeat=2):
         at = [f + c for f, c in zip(first, corner, strict=True)]
         near = [1 - gx.abs(p - a) for p, a in zip(places, at, strict=True)]
-        terms.append(_read(image, at) * gx.expand_dims(near[0] * near[1], -1))
+        terms.append(_read(image, at) * (near[0] * near[1]))
     return reduce(gx.add, terms)
 
 
 def _read(image: Tensor, at: list[Tensor]) -> Tensor:
-    sizes = image.shape[2:4]
+    sizes = image.shape[3:]
     last = [size_tensor(n, at[0].dtype) - 1 for n in sizes]
     inside = reduce(gx.logical_and, ((a >= 0) & (a <= z) for a, z in zip(at, last, strict=True)))
     indices = [gx.astype(gx.clip(a, gx.zeros_like(a), z), "int64") for a, z in zip(at, last, strict=True)]
     own = [
         gx.broadcast_to(gx.reshape(gx.arange(n), (-1, *[1] * (3 - axis))), indices[0].shape)
-        for axis, n in enumerate(image.shape[:2])
+        for axis, n in enumerate(image.shape[1:3])
     ]
-    found = image[(*own, *indices)]
-    return gx.where(gx.expand_dims(inside, -1), found, gx.zeros_like(found))
+    found = image[(slice(None), *own, *indices)]
+    return gx.where(inside, found, gx.zeros_like(found))
