@@ -280,6 +280,12 @@ def _softplus(x: Any) -> Any:
     return type(x)(np.logaddexp(0.0, np.float64(x)))
 
 
+def _bits(x: Any) -> Any:
+    kinds = {"f4": np.int32, "i4": np.float32, "f8": np.int64, "i8": np.float64}
+    array = np.asarray(x)
+    return array.view(kinds[array.dtype.str[1:]])[()]
+
+
 def _pow(x: Any, y: Any) -> Any:
     # On arrays: NumPy's scalar power differs from its own loops at infinities and signed zeros.
     return np.power(np.array([x]), np.array([y]))[0]
@@ -302,6 +308,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "mod": np.remainder,
     "floordiv": np.floor_divide,
     "pow": _pow,
+    "bits": _bits,
     "rsqrt": lambda x: type(x)(1 / np.sqrt(np.float64(x))),
     "asin": np.arcsin,
     "acos": np.arccos,

@@ -61,6 +61,7 @@ _FLOAT = {
     "copysign": "copysign_{t}({0}, {1})",
     "sign": "(({zero} if {0} == {zero} else copysign_{t}({one}, {0})) if {0} == {0} else {0})",
     "floordiv": "floor_{t}({0} / {1})",
+    "bits": "{t}_as_{bits}({0})",
 }
 _INTEGER = {
     "max": "({0} if {0} > {1} else {1})",
@@ -76,6 +77,7 @@ _INTEGER = {
     "ceil": "{0}",
     "trunc": "{0}",
     "rint": "{0}",
+    "bits": "{t}_as_{bits}({0})",
 }
 _BOOL = {
     "bitand": "({0} & {1})",
@@ -88,13 +90,16 @@ _BOOL = {
     "mul": "({0} & {1})",
 }
 
+# What the bits of a value are read as.
+_BITS = {"f32": "i32", "i32": "f32", "f64": "i64", "i64": "f64"}
+
 # Calls whose repetition costs more than a trip through the L1 cache.
 _CHEAP = (
     frozenset(_INFIX)
     | frozenset(_COMPARE)
     | frozenset(_LOGIC)
     | frozenset(_ANY)
-    | {"max", "min", "abs", "floor", "ceil", "trunc", "rint", "copysign", "sign", "bitnot"}
+    | {"max", "min", "abs", "floor", "ceil", "trunc", "rint", "copysign", "sign", "bitnot", "bits"}
 ) - {"div", "mod", "floordiv", "pow"}
 
 
@@ -134,7 +139,12 @@ def render(fn: str, args: tuple[str, ...], operand: DType, result: DType) -> str
     template = _template(fn, operand)
     short = SHORT[str(operand)]
     text = template.format(
-        *args, t=short, zero=literal(0, operand), one=literal(1, operand), inf=f"{short}(1e999)"
+        *args,
+        t=short,
+        zero=literal(0, operand),
+        one=literal(1, operand),
+        inf=f"{short}(1e999)",
+        bits=_BITS.get(short, short),
     )
     narrow = result.kind in "iu" and str(result) != "int64" and fn != "where"
     return f"{SHORT[str(result)]}({text})" if narrow else text

@@ -4,6 +4,7 @@ from graphc.ops.activations import *
 from graphc.ops.along_axis import *
 from graphc.ops.arithmetic import *
 from graphc.ops.batch_normalization import *
+from graphc.ops.bits import *
 from graphc.ops.convolution import *
 from graphc.ops.counting import *
 from graphc.ops.creation import *

@@ -7,6 +7,7 @@ import importlib
 FAMILIES = (
     "activations",
     "conversion",
+    "deformation",
     "draws",
     "elementwise",
     "indexing",
@@ -16,6 +17,7 @@ FAMILIES = (
     "resizing",
     "sampling",
     "shapes",
+    "spectral",
     "windows",
 )
 

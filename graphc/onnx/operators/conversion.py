@@ -47,6 +47,25 @@ def _cast_like(call: Call) -> Value:
     return _converted(call, call.element(1))
 
 
+@converter("BitCast", since=26)
+def _bit_cast(call: Call) -> Value:
+    call.needs("to")
+    source, target = call.element(0), element_of(call.integer("to", 0), call.label)
+    x = call.tensor(0)
+    if source.bits != target.bits and {source.bits, target.bits} != {1, 8}:
+        call.fail("types of other sizes", expected=f"{source.bits} bits", given=f"{target.bits} bits")
+    if source.is_float and target.is_float and source is not target:
+        call.fail("bits of one float type as another", given=f"{source.name} and {target.name}")
+    if not source.is_float and not target.is_float:
+        return Value(target, target.fit(x))
+    if not (source if source.is_float else target).native:
+        call.fail("bits of narrow floats", expected="float or double", given=f"{source.name}, {target.name}")
+    whole = {32: "int32", 64: "int64"}[source.bits]
+    if source.is_float:
+        return Value(target, target.fit(gx.bitcast(x, whole)))
+    return Value(target, gx.bitcast(gx.astype(x, whole), target.carrier))
+
+
 def _converted(call: Call, target: Element) -> Value:
     saturate, mode = call.flag("saturate", True), call.choice("round_mode", "up", ("up", "down", "nearest"))
     source, x = call.element(0), call.tensor(0)
