@@ -55,6 +55,10 @@ ONE_KERNEL: dict[str, tuple[Callable[[], gx.Tensor], Expected]] = {
         lambda: gx.log(gx.sum(X, axis=1)),
         ({"float32": (8 + LOG) * N}, 32 * N, 4 * N),
     ),
+    "once for each row, for all of its elements": (
+        lambda: X / gx.log(gx.sum(X, axis=1, keepdims=True)),
+        ({"float32": (8 + LOG + 8) * N}, 32 * N, 32 * N),
+    ),
     "softmax": (
         # Maximum, difference, exponential, sum, quotient.
         lambda: gx.softmax(X, axis=1),

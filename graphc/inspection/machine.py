@@ -215,7 +215,7 @@ class Machine:
         Examples
         --------
         >>> machine = Machine(1, {"float32": 1e9}, ((1000, 1e9), (100_000, 1e8)))
-        >>> machine.seconds({"float32": 5e6}, 1000), machine.seconds({}, 200_000)
+        >>> machine.seconds({"float32": 5e6}, 1000), round(machine.seconds({}, 200_000), 9)
         (0.005, 0.002)
         """
         arithmetic = sum(count / self.flops[dtype] for dtype, count in flops.items())

@@ -25,6 +25,7 @@ from graphc.state import CHANGES, STATE_LOCK
 
 if TYPE_CHECKING:
     from graphc.inspection.explaining import Explanation
+    from graphc.inspection.profile import Profile
     from graphc.ir import Graph, Node
     from graphc.leaves import Variable
     from graphc.pipeline import Stage
@@ -176,6 +177,50 @@ class Program:
         with self._lock:
             results = self._execute(args, out)
         return None if self._nest is None else self._nest(results)
+
+    def profile(self, /, *args: Any, repeat: int | None = None, **kwargs: Any) -> Profile:
+        """Run the program several times and tell what its time is spent on.
+
+        Variables have their former values afterwards, so a step of training can be profiled at any time.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            One value per placeholder, by position or by name.
+        repeat : int, optional
+            How many calls to time; by default as many as take a quarter of a second, 100 at most.
+
+        Returns
+        -------
+        Profile
+            Prints as a table; has the steps, their spans and what the machine can do at most.
+
+        Raises
+        ------
+        ArgumentError
+            If `repeat` is no positive number.
+        FeedError, CheckError
+            As in a call.
+
+        Examples
+        --------
+        >>> import graphc as gx, numpy as np
+        >>> x = gx.placeholder("x", shape=("n", "n"))
+        >>> profile = gx.compile(x, gx.relu(x @ x)).profile(np.ones((64, 64), "float32"))
+        >>> [(step.name, step.flops) for step in profile.steps]
+        [('matmul_relu', {'float32': 528384})]
+        """
+        # Deferred: most programs are never profiled.
+        from graphc.inspection import profiling
+        from graphc.runtime import rehearsal
+
+        repeat = profiling.checked_repeat(repeat)
+        if kwargs or len(args) != len(self._names):
+            args = self._by_name(args, kwargs)
+        with self._lock:
+            arrays = tuple([self._convert(k, value) for k, value in enumerate(args)])
+            with rehearsal.rehearsed(self, arrays) as subject:
+                return profiling.measure(subject, repeat)
 
     def _by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         values = dict(zip(self._names, args, strict=False))
