@@ -10,6 +10,7 @@ and attributes there are is what the op's type rule and NumPy meaning can be cal
 from __future__ import annotations
 
 import inspect
+import math
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -77,6 +78,14 @@ def _number(value: Any, types: Types) -> bool:
     return isinstance(value, (bool, int, float, np.generic))
 
 
+def _fits(value: Any, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a number is one of a dtype's."""
+    if dtype.kind == "f" or not math.isfinite(value):
+        return dtype.kind == "f"
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return int(value) == value and low <= int(value) <= high
+
+
 def _text(value: Any, types: Types) -> bool:
     return isinstance(value, str) and value.isprintable()
 
@@ -114,6 +123,10 @@ def _distinct(value: Any, rank: int) -> bool:
 
 def _axes(value: Any, types: Types) -> bool:
     return _distinct(value, types[0].ndim)
+
+
+def _rising_axes(value: Any, types: Types) -> bool:
+    return _axes(value, types) and list(value) == sorted(value)
 
 
 def _new_axes(value: Any, types: Types) -> bool:
@@ -163,6 +176,8 @@ def _spec(value: Any, types: Types) -> bool:
 
 # ------------------------------------------------------------------------ the table
 _REDUCTION: Mapping[str, Rule] = {"axes": _axes, "keepdims": _flag}
+# A position within several axes counts in their order.
+_SEARCH: Mapping[str, Rule] = {"axes": _rising_axes, "keepdims": _flag}
 _WINDOWS: Mapping[str, Rule] = {"kernel": _STEPS, "stride": _STEPS, "padding": _PADS, "dilation": _STEPS}
 # A group is empty where the channels are: see `conv_weight_grad`.
 _CONV: Mapping[str, Rule] = {"stride": _STEPS, "padding": _PADS, "dilation": _STEPS, "groups": _size}
@@ -177,8 +192,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, Rule]] = {
     "all": _REDUCTION,
     "any": _REDUCTION,
     "arange": {"size": _size, "start": _start, "step": _real, "dtype": _dtype},
-    "argmax": _REDUCTION,
-    "argmin": _REDUCTION,
+    "argmax": _SEARCH,
+    "argmin": _SEARCH,
     "argsort": {"axis": _axis, "descending": _flag},
     "astype": {"dtype": _dtype},
     "avg_pool": {**_WINDOWS, "counted": _PADS},
@@ -236,7 +251,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, Rule]] = {
     "permute_dims": {"axes": _order},
     "place": {"shape": _SHAPE, "starts": _DIMS, "steps": _STRIDES, "value": _number},
     # Of higher orders, which no user reaches by derivatives, the expression would only be long.
-    "polygamma": {"n": _at_least(0, 100)},
+    "polygamma": {"n": _at_least(1, 100)},
     "prod": _REDUCTION,
     "random_uniform": {"shape": _SHAPE, "dtype": _dtype},
     "random_word": {"shape": _SHAPE, "word": _at_least(0, 1)},
@@ -257,6 +272,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, Rule]] = {
         "points": _at_least(1, 1024),
     },
     "scatter_clipped": {"shape": _SHAPE, "axis": _at_least(0), "batch": _at_least(0)},
+    "scatter_into": {"combine": _word("set", "add", "multiply", "maximum", "minimum")},
     "scatter_sum": {"shape": _SHAPE, "axis": _at_least(0)},
     "shift": {"axis": _axis, "offset": _integer, "fill": _number},
     "size": {"size": _size, "dtype": _dtype},
@@ -270,7 +286,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, Rule]] = {
     "take_along_axis": _AXIS,
     "top_k": {"axis": _axis, "k": _at_least(0)},
     "var": {**_REDUCTION, "correction": _real},
-    "vector_norm": {**_REDUCTION, "ord": _real},
+    "vector_norm": {**_REDUCTION, "ord": lambda value, types: _real(value, types) and value != 0},
 }
 
 
@@ -306,12 +322,17 @@ _EXTENTS: Mapping[str, Callable[[Mapping[str, Any], Types], bool]] = {
     "avg_pool_grad": lambda a, t: len(a["counted"]) == len(a["kernel"]) == len(a["size"]),
     "conv_input_grad": lambda a, t: len(a["size"]) == len(a["stride"]),
     "conv_weight_grad": lambda a, t: len(a["kernel"]) == len(a["stride"]),
+    "debug_print": lambda a, t: a["format"] is None or is_format(a["format"], len(t) - 1 - a["masked"]),
     "eye": lambda a, t: len(a["shape"]) == 2,
+    "full": lambda a, t: _fits(a["value"], a["dtype"]),
     "item": lambda a, t: isinstance(t[0], TupleType) and a["index"] < len(t[0].items),
     "max_pool_scatter": lambda a, t: len(a["size"]) == len(a["kernel"]),
+    "place": lambda a, t: _fits(a["value"], t[0].dtype),
+    "resize": lambda a, t: not (a["align_corners"] and a["mode"].startswith("nearest")),
     "roi_align": lambda a, t: len(a["cells"]) == 2,
     "scatter_clipped": lambda a, t: a["axis"] + len(t) - 1 <= len(a["shape"]),
     "scatter_sum": lambda a, t: a["axis"] + len(t) - 1 <= len(a["shape"]),
+    "shift": lambda a, t: _fits(a["fill"], t[0].dtype),
 }
 
 

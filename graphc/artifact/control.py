@@ -33,6 +33,7 @@ def check_control(node: Node) -> None:
     if check is None:
         reject(f"unknown control flow {node.op.name}", "loop or switch", node.op.name)
     for body in node.subgraphs:
+        require(not body.effects, f"a body of {node.op.name} has effects", "none", len(body.effects))
         require(
             not body.updates, f"a body of {node.op.name} updates variables", "no updates", len(body.updates)
         )

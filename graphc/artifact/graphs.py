@@ -9,6 +9,7 @@ and what they assume of sizes are inferred again, attributes are checked by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from graphc import errors
@@ -216,6 +217,8 @@ class _Decoder:
         self.left = 64 * len(self.entries) + MOST_AXES
 
     def decode(self) -> Graph:
+        # Deferred: the public face registers every op, and imports what imports this module.
+        import_module("graphc.public")
         self._require_ops()
         for entry in self.entries:
             self._add(entry)
@@ -225,6 +228,8 @@ class _Decoder:
         names = [n.name for n in graph.inputs]
         distinct = len(set(names)) == len(names) and "out" not in names
         require(distinct, "bad names of inputs", "distinct names, none of them 'out'", names)
+        unknown = sorted(self.values.names - set(graph.dim_names))
+        require(not unknown, "sizes that no input has", ", ".join(graph.dim_names) or "fixed sizes", unknown)
         return graph
 
     def _require_ops(self) -> None:
@@ -261,8 +266,9 @@ class _Decoder:
             return self._leaf(op, entry, where)
         require("leaf" not in entry, "bad node", "no leaf", op.name)
         inputs = self._several(entry.get("in", []), "operands")
-        listed = as_object(entry.get("attrs", {}), "attributes", set(), frozenset(entry.get("attrs", {})))
-        attrs = Attrs({as_text(k, "attribute"): self.values.attribute(v) for k, v in listed.items()}, op.name)
+        given = entry.get("attrs", {})
+        require(isinstance(given, dict), "bad attributes", "an object", given)
+        attrs = Attrs({as_text(k, "attribute"): self.values.attribute(v) for k, v in given.items()}, op.name)
         type = self.values.type(entry["type"])
         name = None if "name" not in entry else as_text(entry["name"], "name")
         if isinstance(op.lowering, Control):

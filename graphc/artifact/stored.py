@@ -59,26 +59,29 @@ def read_stored(data: Any, stored: Bytes) -> Stored:
     fields = as_object(data, "leaves", {"variables", "constants", "tables"})
     values = ValueReader(fields["tables"])
     variables: list[StoredVariable] = []
+    end = 0
     for entry in as_list(fields["variables"], "variables", lambda v: as_object(v, "variable", _VARIABLE)):
-        array, type = _array(entry, values, stored)
+        array, type, end = _array(entry, values, stored, end)
         require(isinstance(entry["trainable"], bool), "bad variable", "true or false", entry["trainable"])
         name, place = as_text(entry["name"], "name of a variable"), values.place(entry["at"])
         variables.append(StoredVariable(name, type, place, Storage(array, entry["trainable"])))
     constants: list[Array] = []
     for entry in as_list(fields["constants"], "constants", lambda v: as_object(v, "constant", _CONSTANT)):
-        array, _ = _array(entry, values, stored)
+        array, _, end = _array(entry, values, stored, end)
         array.flags.writeable = False
         constants.append(array)
     return Stored(tuple(variables), tuple(constants))
 
 
-def _array(entry: Any, values: ValueReader, stored: Bytes) -> tuple[Array, TensorType]:
+def _array(entry: Any, values: ValueReader, stored: Bytes, place: int) -> tuple[Array, TensorType, int]:
+    """Return an array, its type, and where it ends: none lies within another, which would share its fate."""
     type = values.type(entry["type"])
     fixed = [d for d in type.shape if isinstance(d, int)]
     require(len(fixed) == type.ndim, "a stored array has a size that is not known", "numbers", str(type))
     length = math.prod(fixed) * type.dtype.itemsize
-    offset = as_int(entry["offset"], "offset of an array", 0, stored.size)
+    offset = as_int(entry["offset"], "offset of an array", place, stored.size)
     require(offset % ALIGNMENT == 0, "array not aligned", f"a multiple of {ALIGNMENT}", offset)
     left = stored.size - offset
     require(length <= left, "array beyond the stored bytes", f"at most {left} bytes", length)
-    return stored[offset : offset + length].view(type.dtype).reshape(fixed), type
+    end = offset + length
+    return stored[offset:end].view(type.dtype).reshape(fixed), type, end

@@ -163,6 +163,11 @@ class ValueReader:
         return UNKNOWN if number is None else self._places[as_index(number, "place", len(self._places))]
 
     # -- dimensions
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of all sizes that are known only at the call."""
+        return frozenset(d.text for d in self._dims if isinstance(d, Atom) and d.fn == "name")
+
     def dim(self, value: Any) -> Dim:
         """Return a dimension; those that are numbers are sizes, and not negative."""
         return self._dim(value, 0)

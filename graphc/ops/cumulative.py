@@ -237,7 +237,13 @@ _PROD = Op(
 # ------------------------------------------------------------ linear recurrence
 def _scan_rule(ctx: Infer, a: TensorType, b: TensorType, axis: int, reverse: bool) -> TensorType:
     ctx.dtype_in(b.dtype, FLOATS)
-    return TensorType(ctx.broadcast(a.shape, b.shape), b.dtype)
+    if a.dtype != b.dtype:
+        ctx.dtype_error("factors and terms differ in dtype", b.dtype, a.dtype)
+    ctx.rank(a, b.ndim, "factors")
+    shape = tuple(
+        ctx.same(n, m, "factors and terms differ in size") for n, m in zip(a.shape, b.shape, strict=True)
+    )
+    return TensorType(shape, b.dtype)
 
 
 def _scan_numpy(a: Array, b: Array, axis: int, reverse: bool) -> Any:
