@@ -49,7 +49,7 @@ def test_light_models_import(name):
 
 @pytest.mark.parametrize("name", ["light_squeezenet", "light_shufflenet"])
 def test_light_models_agree_with_onnx_runtime(name):
-    runtime = pytest.importorskip("onnxruntime")
+    runtime = pytest.importorskip("onnxruntime", reason="compared with another implementation")
     made = with_random_weights(name)
     model = gx.onnx.load(made, weights="constants")
     (data,) = model.inputs.values()
