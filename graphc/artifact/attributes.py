@@ -199,6 +199,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, Rule]] = {
     "avg_pool": {**_WINDOWS, "counted": _PADS},
     "avg_pool_grad": {**_WINDOWS, "counted": _PADS, "size": _SHAPE},
     "batch_norm": {"axis": _axis, "eps": _real},
+    "bitcast": {"dtype": _dtype},
     "broadcast_to": {"shape": _SHAPE},
     "check_finite": {"label": _text},
     "checkpoint": {"results": lambda value, types: _is_int(value, 1) and value <= len(types)},

@@ -110,12 +110,20 @@ def unravel(emitter: Emitter, name: str, variables: Sequence[Expr], extents: Seq
     for k, variable in enumerate(variables):
         stride = dims.product(tuple(extents[k + 1 :]))
         text = name if stride == 1 else f"{name} // {emitter.size(stride)}"
-        text = text if k == 0 else f"({text}) % {emitter.size(extents[k])}"
+        text = text if k == 0 else digit(emitter, text, extents[k])
         if text != name:
             own = emitter.fresh("i")
             emitter.line(f"{own} = {text}")
             text = own
         emitter.name(variable, text)
+
+
+def digit(emitter: Emitter, number: str, extent: Dim) -> str:
+    """Return the text of a remainder by which a joined position is divided among several loops."""
+    size = emitter.size(extent)
+    if isinstance(extent, int) and size.isdigit() and extent & (extent - 1) == 0:
+        return f"digit({number}, {size})"
+    return f"({number}) % {size}"
 
 
 def extent_of(region: Region, group: Group) -> Dim:

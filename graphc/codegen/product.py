@@ -26,6 +26,7 @@ from graphc.codegen.contraction_loops import Loops, live, mentions, static
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.loops import Stage, preparation
 from graphc.codegen.packing import Panels
+from graphc.codegen.parts import digit
 from graphc.codegen.problem import chunk_of, describe, holds_sum, operands, split_axis, turned
 from graphc.codegen.tile import Tile
 from graphc.codegen.tile_dot import DotTile
@@ -171,9 +172,9 @@ class Product(Panels):
         """Return one digit of a unit's number, written in mixed radix."""
         if extent == 1:
             return "0"
-        text = unit if stride == 1 else f"({unit} // {self.emitter.size(stride)})"
+        text = unit if stride == 1 else f"{unit} // {self.emitter.size(stride)}"
         if extent is not None:
-            text = f"({text} % {self.emitter.size(extent)})"
+            text = digit(self.emitter, text, extent)
         name = self.emitter.fresh("x")
         self.emitter.line(f"{name} = {text}")
         return name

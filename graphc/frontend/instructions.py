@@ -98,6 +98,21 @@ def _share(w: Writer, arguments: Sequence[Value]) -> Value:
     return w.value(I64, f"udiv i64 {w.name(f'mul nuw nsw {units}, {block.text}')}, {blocks.text}")
 
 
+def _digit(w: Writer, arguments: Sequence[Value]) -> Value:
+    """Return ``number % extent`` for an extent that is a literal power of two.
+
+    LLVM 22.1 takes such a remainder for a counter of few bits.  Where a wider one stands beside it, its
+    loop vectorizer forgets to check that the narrow one does not wrap, and reads neighbours in the place
+    of repeated elements.  An empty instruction hides the mask; it is moved out of all loops.
+    """
+    number, extent = arguments
+    size = extent.known
+    if not isinstance(size, int) or size <= 0 or size & (size - 1):
+        raise KernelError("digit() takes a number and a literal power of two")
+    mask = w.name(f'call i64 asm "", "=r,0"(i64 {size - 1}) memory(none) nounwind willreturn')
+    return w.value(I64, f"and {convert(w, number, I64)}, {mask}")
+
+
 def _absolute(w: Writer, arguments: Sequence[Value]) -> Value:
     (value,) = arguments
     kind = scalar_of(value)
@@ -121,6 +136,7 @@ def _float_family() -> dict[str, Instruction]:
 INSTRUCTIONS: Mapping[str, Instruction] = {
     "abs": _absolute,
     "addr": _address,
+    "digit": _digit,
     "share": _share,
     "accumulate_sum": functools.partial(_accumulation, "fadd"),
     "accumulate_product": functools.partial(_accumulation, "fmul"),

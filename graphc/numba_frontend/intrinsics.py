@@ -168,6 +168,24 @@ def _share() -> Any:
     return intrinsic(operation)
 
 
+def _digit() -> Any:
+    """Make ``digit(number, extent)``: see `graphc.frontend.instructions`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        number, extent = arguments
+        word = ir.IntType(64)
+        mask = builder.sub(extent, ir.Constant(word, 1))
+        hidden = builder.asm(ir.FunctionType(word, [word]), "", "=r,0", [mask], side_effect=False)
+        for attribute in ("nounwind", "readnone"):
+            hidden.attributes.add(attribute)
+        return builder.and_(number, hidden)
+
+    def operation(typing_context: Any, number: Any, extent: Any) -> Any:
+        return types.int64(types.int64, types.int64), generate
+
+    return intrinsic(operation)
+
+
 def tile_call(tile: Function) -> Any:
     """Return the call of a register tile, which is LLVM IR already."""
     kinds = [
@@ -199,6 +217,7 @@ def _float_family() -> dict[str, Any]:
 
 INTRINSICS: dict[str, Any] = {
     "addr": _address(),
+    "digit": _digit(),
     "share": _share(),
     "accumulate_sum": _accumulation("fadd"),
     "accumulate_product": _accumulation("fmul"),
