@@ -293,6 +293,8 @@ def test_a_traceback_can_be_asked_for(capsys, folder):
         (["inspect", "small_model:double", "--explain", "--format", "dot"], "goes with --format text"),
         (["bench", "small_model:double", "--size", "batch"], "expected NAME=SIZE"),
         (["bench", "small_model:double", "--size", "batch=-1"], "expected NAME=SIZE"),
+        (["profile", "small_model:double", "--repeat", "0"], "expected a positive whole number"),
+        (["profile", "small_model:double", "--trace", "trace.txt"], "expected FILE.json"),
         (["bench", "small_model:double", "--seconds", "0"], "expected a positive number"),
         (["bench", "small_model:double", "--seconds", "inf"], "expected a positive number"),
         (["bench", "small_model:double", "--seconds", "soon"], "expected a positive number"),
@@ -531,6 +533,16 @@ def test_samples_are_means_of_enough_calls():
 def test_quantiles():
     found = timing.Timing(0.0, tuple(float(k) for k in range(1, 11)), 1)
     assert [found.quantile(q) for q in (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)] == [1, 1, 5, 9, 10, 10]
+
+
+# --------------------------------------------------------------------- profile
+def test_profile_prints_a_table_and_writes_a_trace(capsys, folder):
+    line = ["profile", "small_model:both", "--program", "train", "--size", "batch=8", "--repeat", "2"]
+    assert cli.main([*line, "--trace", "trace.json"]) == 0
+    assert "small_model.py:" in capsys.readouterr().out
+    assert json.loads((folder / "trace.json").read_text())
+    found = report(capsys, *line)
+    assert found["calls"] == 2 and found["sizes"] == {"batch": 8} and found["steps"]
 
 
 # ---------------------------------------------------------------------- arrays

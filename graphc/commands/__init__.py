@@ -1,6 +1,6 @@
 """The commands of the command line, in the order of its help; to add one, add a row."""
 
-from graphc.commands import bench, cache, compile, demo, doctor, inspect, run
+from graphc.commands import bench, cache, compile, demo, doctor, inspect, profile, run
 from graphc.commands.command import Command
 
 __all__ = ["COMMANDS", "Command"]
@@ -10,6 +10,7 @@ COMMANDS: tuple[Command, ...] = (
     compile.COMMAND,
     run.COMMAND,
     inspect.COMMAND,
+    profile.COMMAND,
     bench.COMMAND,
     cache.COMMAND,
     doctor.COMMAND,

@@ -1,0 +1,44 @@
+"""``graphc profile``: which kernel takes how long, and how close that is to what the machine can do."""
+
+from __future__ import annotations
+
+import argparse
+
+from graphc.commands import calls, terminal
+from graphc.commands.command import Command, add_json, file_named, positive, require_folder
+from graphc.commands.user_code import RunningUserCode
+
+__all__ = ["COMMAND"]
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    calls.declare(parser)
+    parser.add_argument(
+        "--repeat", type=positive, metavar="N", help="calls to time; default as many as seem right"
+    )
+    parser.add_argument(
+        "--trace",
+        type=file_named(".json"),
+        metavar="FILE.json",
+        help="also write what ran when, for Perfetto or Chrome",
+    )
+    add_json(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    require_folder(arguments.trace)
+    program, feeds = calls.prepare(arguments)
+    with terminal.waiting(f"profiling {program.name}"), RunningUserCode(str(arguments.target)):
+        found = program.profile(*feeds.values(), repeat=arguments.repeat)
+    if arguments.trace is not None:
+        found.to_chrome_trace(arguments.trace)
+    print(found.to_json() if arguments.json else found.table())
+    return 0
+
+
+_DETAILS = """\
+Inputs without --input are random, as for graphc bench.  The call that is shown is the one of median
+duration; what timing itself costs stands below the table.  Variables have their former values in
+every call."""
+
+COMMAND = Command("profile", "Time every kernel of a call.", _declare, _run, _DETAILS)
