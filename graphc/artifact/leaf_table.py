@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ class LeafTable:
         self.variables: list[Node] = []
         self.constants: list[ConstantData] = []
         self._numbers: dict[object, int] = {}
+        self._cold: frozenset[int] = frozenset()
 
     def add_variable(self, node: Node) -> int:
         """Return the number of a variable."""
@@ -82,13 +83,19 @@ class LeafTable:
         return self.constants[as_index(number, "constant", len(self.constants))]
 
     # -- writing
-    def _arrays(self) -> list[Array]:
-        return [*(v.payload.array for v in self.variables), *(c.array for c in self.constants)]
+    def set_running(self, constants: Collection[int]) -> None:
+        """Say which constants programs run with: the others, which only graphs need, stand apart."""
+        self._cold = frozenset(range(len(self.constants))) - frozenset(constants)
+
+    def _arrays(self, cold: bool = False) -> list[Array]:
+        chosen = [c.array for k, c in enumerate(self.constants) if (k in self._cold) == cold]
+        return chosen if cold else [*(v.payload.array for v in self.variables), *chosen]
 
     def encode(self) -> dict[str, Any]:
         """Return everything but the bytes as pure data: names, types, and where in the bytes each begins."""
         values = ValueWriter()
         offsets = _offsets(a.nbytes for a in self._arrays())
+        cold = _offsets(a.nbytes for a in self._arrays(cold=True))
         variables = [
             {
                 "name": v.name,
@@ -100,15 +107,21 @@ class LeafTable:
             for v in self.variables
         ]
         constants = [
-            {"type": values.type(TensorType(c.array.shape, c.array.dtype)), "offset": next(offsets)}
-            for c in self.constants
+            {
+                "type": values.type(TensorType(c.array.shape, c.array.dtype)),
+                **({"offset": next(cold), "cold": True} if k in self._cold else {"offset": next(offsets)}),
+            }
+            for k, c in enumerate(self.constants)
         ]
         return {"variables": variables, "constants": constants, "tables": values.tables}
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Yield the bytes, one array after the other and zeros between them; no program runs meanwhile."""
+    def pieces(self, cold: bool = False) -> Iterator[memoryview]:
+        """Yield the bytes, one array after the other and zeros between them; no program runs meanwhile.
+
+        `cold` asks for the constants that only graphs need.
+        """
         with STATE_LOCK:
-            for array in self._arrays():
+            for array in self._arrays(cold):
                 yield _bytes(array)
                 yield memoryview(bytes(-array.nbytes % ALIGNMENT))
 
@@ -124,7 +137,8 @@ class LeafTable:
         table = cls()
         for v in stored.variables:
             table.variables.append(Node(VARIABLE, (), Attrs(), v.type, v.name, v.where, v.storage))
-        table.constants += [ConstantData(array, _digest(array)) for array in stored.constants]
+        arrays = map(stored.constant, range(stored.count))
+        table.constants += [ConstantData(array, _digest(array)) for array in arrays]
         return table
 
 

@@ -110,7 +110,9 @@ class _File:
         self.single = manifest["single"] is True
         distinct = 0 < len(set(self.names)) == len(self.names) and (len(self.names) == 1 or not self.single)
         require(distinct, "bad names of programs", "distinct names", self.names)
-        self.stored = read_stored(container.json("leaves"), container.array("data"))
+        self.stored = read_stored(
+            container.json("leaves"), container.array("data"), lambda: container.array("data/graphs")
+        )
 
     def obstacle(self, trust: bool) -> str | None:
         """Return why the machine code may not run, or None if it may."""
@@ -238,7 +240,7 @@ class _Linked:
 
 
 def _payload(stored: Stored, variable: bool, number: int) -> Any:
-    return stored.variables[number].storage if variable else ConstantData(stored.constants[number], "")
+    return stored.variables[number].storage if variable else ConstantData(stored.constant(number), "")
 
 
 def _meaning(data: Json) -> Meaning:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import graphc
@@ -68,6 +68,7 @@ def save(path: str | os.PathLike[str], programs: Program | Mapping[str, Program]
     graphs = [encode_graph(p._source.traced, leaves) for p in named.values()]
     images = [_image(p, leaves, objects) for p in named.values()]
     objects.add_runtime()
+    leaves.set_running(_constants(images))
     manifest = {
         "single": isinstance(programs, Program),
         "programs": [_entry(name, p) for name, p in named.items()],
@@ -81,6 +82,7 @@ def save(path: str | os.PathLike[str], programs: Program | Mapping[str, Program]
             writer.add_json(f"program/{k}/image", image)
         objects.write(writer)
         writer.add("data", leaves.pieces())
+        writer.add("data/graphs", leaves.pieces(cold=True))
 
 
 def _named(programs: object) -> dict[str, Program]:
@@ -150,6 +152,12 @@ def _image(program: Program, leaves: LeafTable, objects: Objects) -> Json:
         "called": [_called(meaning) for meaning in called],
         "leaves": [leaves.number_of(payload) for payload in executable.leaves],
     }
+
+
+def _constants(images: Iterable[Json]) -> set[int]:
+    """Return the numbers of the constants that programs run with."""
+    leaves = [pair for i in images for pair in zip(i["image"]["leaves"], i["leaves"], strict=True)]
+    return {number for (variable, *_), number in leaves if not variable}
 
 
 def _called(meaning: Meaning) -> Json:

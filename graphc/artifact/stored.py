@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,15 +34,47 @@ class StoredVariable:
     storage: Storage
 
 
-@dataclass(frozen=True)
 class Stored:
-    """What a file holds besides graphs, by number."""
+    """What a file holds besides graphs, by number.
 
-    variables: tuple[StoredVariable, ...]
-    constants: tuple[Array, ...]
+    Attributes
+    ----------
+    variables : tuple of StoredVariable
+        Shared by the file's programs.
+    count : int
+        How many constants there are.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[StoredVariable],
+        constants: Sequence[Array | _Cold],
+        cold: Callable[[], Bytes],
+    ) -> None:
+        self.variables = tuple(variables)
+        self.count = len(constants)
+        self._constants = list(constants)
+        self._cold = cold
+
+    def constant(self, number: int) -> Array:
+        """Return a constant; one that only graphs need is read, and its bytes checked, when asked for."""
+        found = self._constants[number]
+        if isinstance(found, _Cold):
+            found, _ = _located(found.type, found.offset, self._cold(), 0)
+            found.flags.writeable = False
+            self._constants[number] = found
+        return found
 
 
-def read_stored(data: Any, stored: Bytes) -> Stored:
+@dataclass(frozen=True)
+class _Cold:
+    """Where a constant lies that only graphs need."""
+
+    type: TensorType
+    offset: Any
+
+
+def read_stored(data: Any, stored: Bytes, cold: Callable[[], Bytes] | None = None) -> Stored:
     """Return the variables and constants that the section ``leaves`` describes.
 
     Parameters
@@ -49,7 +82,10 @@ def read_stored(data: Any, stored: Bytes) -> Stored:
     data : object
         The section.
     stored : ndarray of uint8
-        Their bytes.  Variables write into it; constants are read-only views of it.
+        Bytes of variables and of constants that programs run with.  Variables write into it; constants
+        are read-only views of it.
+    cold : callable, optional
+        Returns the bytes of the constants that only graphs need.
 
     Raises
     ------
@@ -61,27 +97,37 @@ def read_stored(data: Any, stored: Bytes) -> Stored:
     variables: list[StoredVariable] = []
     end = 0
     for entry in as_list(fields["variables"], "variables", lambda v: as_object(v, "variable", _VARIABLE)):
-        array, type, end = _array(entry, values, stored, end)
+        type = values.type(entry["type"])
+        array, end = _located(type, entry["offset"], stored, end)
         require(isinstance(entry["trainable"], bool), "bad variable", "true or false", entry["trainable"])
         name, place = as_text(entry["name"], "name of a variable"), values.place(entry["at"])
         variables.append(StoredVariable(name, type, place, Storage(array, entry["trainable"])))
-    constants: list[Array] = []
-    for entry in as_list(fields["constants"], "constants", lambda v: as_object(v, "constant", _CONSTANT)):
-        array, _, end = _array(entry, values, stored, end)
+    constants: list[Array | _Cold] = []
+    for entry in as_list(
+        fields["constants"], "constants", lambda v: as_object(v, "constant", _CONSTANT, frozenset({"cold"}))
+    ):
+        type = values.type(entry["type"])
+        if entry.get("cold") is True:
+            constants.append(_Cold(type, entry["offset"]))
+            continue
+        array, end = _located(type, entry["offset"], stored, end)
         array.flags.writeable = False
         constants.append(array)
-    return Stored(tuple(variables), tuple(constants))
+    return Stored(variables, constants, cold or _nothing)
 
 
-def _array(entry: Any, values: ValueReader, stored: Bytes, place: int) -> tuple[Array, TensorType, int]:
-    """Return an array, its type, and where it ends: none lies within another, which would share its fate."""
-    type = values.type(entry["type"])
+def _nothing() -> Bytes:
+    return np.empty(0, np.uint8)
+
+
+def _located(type: TensorType, start: Any, stored: Bytes, place: int) -> tuple[Array, int]:
+    """Return an array and where it ends: none lies within another, which would share its fate."""
     fixed = [d for d in type.shape if isinstance(d, int)]
     require(len(fixed) == type.ndim, "a stored array has a size that is not known", "numbers", str(type))
     length = math.prod(fixed) * type.dtype.itemsize
-    offset = as_int(entry["offset"], "offset of an array", place, stored.size)
+    offset = as_int(start, "offset of an array", place, stored.size)
     require(offset % ALIGNMENT == 0, "array not aligned", f"a multiple of {ALIGNMENT}", offset)
     left = stored.size - offset
     require(length <= left, "array beyond the stored bytes", f"at most {left} bytes", length)
     end = offset + length
-    return stored[offset:end].view(type.dtype).reshape(fixed), type, end
+    return stored[offset:end].view(type.dtype).reshape(fixed), end
