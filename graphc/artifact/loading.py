@@ -84,7 +84,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Program | dict
             programs = file.compiled()
     except GraphcError as error:
         raise error.at(caller()) if isinstance(error, ArtifactError) else _damaged(error) from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(error) from error
     return next(iter(programs.values())) if file.single else programs
 
