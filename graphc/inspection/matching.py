@@ -66,9 +66,10 @@ class _Match:
                 self.pair(node, waiting[key].pop())
 
     def along_operands(self, suits: Callable[[Node, Node], bool]) -> None:
-        """Match what stands in the same position: outputs, updates, operands."""
+        """Match what stands in the same position: outputs, updates, effects, operands."""
         news = {var.name: value for var, value in self.new.updates}
         pairs = [*zip(self.old.outputs, self.new.outputs, strict=False)]
+        pairs += zip(self.old.effects, self.new.effects, strict=False)
         pairs += [(value, news[var.name]) for var, value in self.old.updates if var.name in news]
         for a, b in pairs:
             self.attempt(a, b, suits)
