@@ -15,7 +15,7 @@ from typing import Any
 from graphc.extras import require
 from graphc.inspection.views import BoxKind, View
 
-__all__ = ["Drawing", "DrawnBox", "Route", "layout"]
+__all__ = ["Drawing", "DrawnBox", "Grid", "Route", "arrange", "layout"]
 
 # Pixels of a letter, of a line and around the text; between boxes, and between layers.
 LETTER, LINE, MARGIN = 6.4, 14.0, 7.0
@@ -124,11 +124,9 @@ def layout(view: View) -> Drawing:
     >>> [(box.key, box.y < drawing.height / 2) for box in drawing.boxes]
     [('n0', True), ('n1', False), ('output 0', False)]
     """
-    igraph = require("igraph", "report", "drawing a graph")
     number = {box.key: k for k, box in enumerate(view.boxes)}
     pairs = [(number[e.source], number[e.target]) for e in view.edges]
-    grid = _Grid([_size(box.label) for box in view.boxes], pairs)
-    grid.place(igraph)
+    grid = arrange([_size(box.label) for box in view.boxes], pairs)
     boxes = tuple(
         DrawnBox(box.key, box.kind, box.label, box.note, *grid.points[k], *grid.sizes[k])
         for k, box in enumerate(view.boxes)
@@ -140,12 +138,43 @@ def layout(view: View) -> Drawing:
     return Drawing(grid.width, grid.height, boxes, routes)
 
 
+def arrange(sizes: Sequence[Point], pairs: Sequence[Pair]) -> Grid:
+    """Place boxes of given sizes in layers.
+
+    Parameters
+    ----------
+    sizes : sequence of (float, float)
+        Width and height of each box.
+    pairs : sequence of (int, int)
+        Edges, as positions of boxes.  Those from a later box to an earlier one may lead back up.
+
+    Returns
+    -------
+    Grid
+        The boxes' middles are the first of its points.
+
+    Raises
+    ------
+    MissingDependencyError
+        If igraph is not installed: ``pip install "graphc[report]"``.
+
+    Examples
+    --------
+    >>> grid = arrange([(40.0, 20.0), (40.0, 20.0)], [(0, 1)])
+    >>> grid.points[0][1] < grid.points[1][1]
+    True
+    """
+    grid = Grid(list(sizes), pairs)
+    grid.place(require("igraph", "report", "drawing a graph"))
+    return grid
+
+
 def _size(label: Sequence[str]) -> tuple[float, float]:
     return round(max(map(len, label)) * LETTER + 2 * MARGIN, 1), len(label) * LINE + MARGIN
 
 
 @dataclass
-class _Grid:
+class Grid:
     """Boxes and stand-ins in layers; both are known by their numbers, boxes first."""
 
     sizes: list[tuple[float, float]]

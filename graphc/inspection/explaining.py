@@ -10,8 +10,8 @@ from os.path import basename
 from typing import TYPE_CHECKING
 
 from graphc.errors import ArgumentError, caller
+from graphc.inspection import shortfalls
 from graphc.inspection.provenance import Provenance, computed
-from graphc.inspection.shortfalls import shortfalls
 from graphc.inspection.steps import Fate, described
 from graphc.ir import Node
 from graphc.lower.rules import Alias, Control, Item
@@ -73,7 +73,7 @@ def explain(program: Program, subject: Tensor | Node | str | None = None) -> Exp
       runs in kernel 0, softplus, which stores it
     """
     if subject is None:
-        return Explanation("\n".join(shortfalls(program)))
+        return Explanation("\n".join(shortfalls.lines(program)))
     history = Provenance.of(program)
     nodes = _found(history, subject)
     return Explanation("\n".join(line for node in nodes for line in _lines(program.name, history, node)))

@@ -479,6 +479,13 @@ class Program:
 
         return explain(self, subject)
 
+    def report(self, path: str | os.PathLike[str], profile: Profile | None = None) -> None:
+        """Write a page that shows what was compiled, for a browser: see `graphc.report.write_report`."""
+        # Deferred: the report describes programs.
+        from graphc.report import write_report
+
+        write_report(self, path, profile)
+
     def __str__(self) -> str:
         # Deferred: printing describes programs.
         from graphc.printing import program_to_text
