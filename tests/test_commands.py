@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -323,6 +324,16 @@ def test_compile_tells_what_it_wrote(capsys, folder):
     assert wrote.startswith("wrote model.gxc, 0.0 MB, in ")
     found = report(capsys, "compile", "small_model:double", "-o", "model.gxc", "--name", "twice")
     assert found["kernels"] == {"twice": 1} and found["bytes"] == os.path.getsize("model.gxc")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("ld") is None, reason="needs Linux and a linker")
+def test_compile_writes_libraries(capsys, folder):
+    words = ["-o", "model.gxc", "--native", "out"]
+    assert cli.main(["compile", "small_model:double", *words]) == 0
+    assert "wrote out/libdouble_.so" in capsys.readouterr().out
+    found = report(capsys, "compile", "small_model:both", *words)
+    assert found["libraries"] == ["out/train/libtrain.so", "out/predict/libpredict.so"]
+    assert sorted(os.listdir("out/train")) == ["example.c", "libtrain.so", "train.h"]
 
 
 def test_commands_take_artifacts(capsys, folder, artifact):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphc.commands import target, terminal
 from graphc.commands.command import Command, add_json, file_named, print_json, require_folder, seconds_text
 from graphc.commands.user_code import RunningUserCode
+
+if TYPE_CHECKING:
+    from graphc.runtime.program import Program
 
 __all__ = ["COMMAND"]
 
@@ -28,6 +32,12 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     )
     target.declare_optimize(parser)
     parser.add_argument("--name", help="what to call a program made of pieces; default the function's name")
+    parser.add_argument(
+        "--native",
+        type=Path,
+        metavar="FOLDER",
+        help="also write shared libraries with C headers there; see docs/native.md",
+    )
     add_json(parser)
 
 
@@ -40,16 +50,38 @@ def _run(arguments: argparse.Namespace) -> int:
     made = target.load(arguments.target, target.Options(arguments.optimize, arguments.name))
     with terminal.waiting(f"writing {out}"), RunningUserCode(str(arguments.target)):
         gx.save(out, made)
+        libraries = [] if arguments.native is None else _export(made, arguments.native)
     seconds, size = time.perf_counter() - started, out.stat().st_size
     programs = made if isinstance(made, dict) else {made.name: made}
     if arguments.json:
         kernels = {name: len(program.kernels) for name, program in programs.items()}
-        print_json({"file": str(out), "bytes": size, "seconds": seconds, "kernels": kernels})
+        print_json(
+            {"file": str(out), "bytes": size, "seconds": seconds, "kernels": kernels, **_listed(libraries)}
+        )
         return 0
     for program in programs.values():
         print(str(program).partition("\n")[0])
+    for library in libraries:
+        print(f"wrote {library}")
     print(f"wrote {out}, {size / _MEGABYTE:.1f} MB, in {seconds_text(seconds)}")
     return 0
+
+
+def _export(made: Program | dict[str, Program], folder: Path) -> list[Path]:
+    """Write a library, or one for each of several programs in a folder of its own."""
+    # Deferred: few calls ask for it.
+    from graphc.native_export.header import identifier
+
+    if not isinstance(made, dict):
+        return [made.export_native(folder).library]
+    names = {key: identifier(key) for key in made}
+    return [
+        program.export_native(folder / names[key], name=names[key]).library for key, program in made.items()
+    ]
+
+
+def _listed(libraries: list[Path]) -> dict[str, list[str]]:
+    return {"libraries": [str(library) for library in libraries]} if libraries else {}
 
 
 _DETAILS = """\

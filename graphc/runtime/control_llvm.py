@@ -16,13 +16,13 @@ from __future__ import annotations
 from graphc.runtime.kernels import load_llvm
 from graphc.runtime.runner import RUN
 
-__all__ = ["SLICE_WORDS", "loop", "switch"]
+__all__ = ["LOOP", "SLICE_WORDS", "SWITCH", "loop", "switch"]
 
 SLICE_WORDS = 4
 # The walk over a table, as a part of the module.
 _RUN = RUN.replace("define i64 @run", "define internal i64 @run")
 
-_LOOP = """
+LOOP = """
 define void @loop(ptr %args, i64 %block, i64 %blocks, i64 %worker) nounwind {
 entry:
   %status = load ptr, ptr %args
@@ -124,7 +124,7 @@ declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.smin.i64(i64, i64)
 """
 
-_SWITCH = """
+SWITCH = """
 define void @switch(ptr %args, i64 %block, i64 %blocks, i64 %worker) nounwind {
 entry:
   %index_at = getelementptr inbounds i64, ptr %args, i64 1
@@ -149,9 +149,9 @@ declare i64 @llvm.smin.i64(i64, i64)
 
 def loop() -> int:
     """Return the address of the step that runs a loop."""
-    return load_llvm("graphc_loop", _RUN + _LOOP, "loop").address
+    return load_llvm("graphc_loop", _RUN + LOOP, "loop").address
 
 
 def switch() -> int:
     """Return the address of the step that runs one of several tables."""
-    return load_llvm("graphc_switch", _RUN + _SWITCH, "switch").address
+    return load_llvm("graphc_switch", _RUN + SWITCH, "switch").address

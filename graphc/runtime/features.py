@@ -29,13 +29,31 @@ _DEVICE_CODE = (
 )
 
 
-# Levels of the x86-64 psABI, and the beginnings of the names of features that lie beyond each.
+# Beginnings of the names of features that are newer than a level, or that only some makers' CPUs have.
+_BEYOND_V3 = (
+    *(
+        "adx",
+        "aes",
+        "amx",
+        "avx10",
+        "avx512",
+        "avxifma",
+        "avxneconvert",
+        "avxvnni",
+        "ccmp",
+        "cf",
+        "cmpccxadd",
+    ),
+    *("egpr", "evex512", "fma4", "fsgsbase", "gfni", "lwp", "movdir", "ndd", "nf", "pclmul", "ppx", "prfchw"),
+    *("push2pop2", "sha", "sm3", "sm4", "sse4a", "tbm", "vaes", "vpclmulqdq", "xop", "zu"),
+)
+# Levels of the x86-64 psABI, and what lies beyond each.
 LEVELS = {
-    "x86-64-v3": ("amx", "avx10", "avx512", "evex512"),
+    "x86-64-v3": _BEYOND_V3,
     "x86-64": (
-        *("aes", "adx", "amx", "avx", "bmi", "crc32", "cx16", "evex512", "f16c", "fma", "fsgsbase"),
-        *("gfni", "lzcnt", "movbe", "movdir", "pclmul", "popcnt", "sahf", "sha", "sse3", "sse4", "ssse3"),
-        *("vaes", "vpclmulqdq", "xop", "xsave"),
+        *_BEYOND_V3,
+        *("avx", "bmi", "crc32", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sahf", "sse3", "sse4"),
+        *("ssse3", "xsave"),
     ),
 }
 _level: str | None = None

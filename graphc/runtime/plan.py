@@ -30,9 +30,9 @@ Array = np.ndarray[Any, Any]
 # Bytes from which on memory is taken from the system page by page.
 LARGE = 1 << 18
 # Words of a loop's args block before its slices: see `control_llvm`.
-_LOOP_WORDS = 9
+LOOP_WORDS = 9
 # As many iterations as a loop without a bound may have.
-_ENDLESS = (1 << 63) - 1
+ENDLESS = (1 << 63) - 1
 # How many iterations to expect of a loop whose number is known only when it runs.
 _GUESSED_ROUNDS = 16
 
@@ -344,13 +344,13 @@ class _Writer:
         """Write a loop's tables and args blocks."""
         nested = [loop.body] if loop.condition is None else [loop.body, loop.condition]
         inner = [self.tables(n) for n in nested]
-        most = _ENDLESS if loop.most is None else self.evaluate(loop.most)
+        most = ENDLESS if loop.most is None else self.evaluate(loop.most)
         # The words that move are the same in both forms.
         moving = self.moving.pop(loop.body, [])
         entries: list[_Entry] = []
         for form in _forms(inner):
             start = len(self.words)
-            self.words += [0] * (_LOOP_WORDS + SLICE_WORDS * len(moving))
+            self.words += [0] * (LOOP_WORDS + SLICE_WORDS * len(moving))
             self.words[start] = self.linked.status
             self.own_slots.append((start + 1, form[0]))
             self.words[start + 2] = most
@@ -362,7 +362,7 @@ class _Writer:
             self.put(start + 7, loop.total)
             self.words[start + 8] = len(moving)
             for k, move in enumerate(moving):
-                at = start + _LOOP_WORDS + SLICE_WORDS * k
+                at = start + LOOP_WORDS + SLICE_WORDS * k
                 self.own_slots.append((at, move.slot))
                 self.put(at + 1, move.base)
                 self.words[at + 2] = self.evaluate(move.stride)

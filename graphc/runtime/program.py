@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from graphc.inspection.profile import Profile
     from graphc.ir import Graph, Node
     from graphc.leaves import Variable
+    from graphc.native_export.exporting import NativeFiles
     from graphc.pipeline import Stage
     from graphc.runtime.building import Options
     from graphc.runtime.compiled_object import CompiledObject
@@ -423,6 +424,13 @@ class Program:
         from graphc.artifact.saving import save
 
         save(path, self)
+
+    def export_native(self, directory: str | os.PathLike[str], **options: str | None) -> NativeFiles:
+        """Write a shared library for C: see `graphc.native_export.exporting.export_native`."""
+        # Deferred: most programs are never exported.
+        from graphc.native_export.exporting import export_native
+
+        return export_native(self, directory, **options)
 
     @property
     def variables(self) -> list[Variable]:

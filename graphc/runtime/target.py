@@ -12,7 +12,7 @@ from graphc.errors import KernelError
 from graphc.runtime import features, unlocked
 from graphc.runtime.compiled_object import CompiledObject
 
-__all__ = ["assembly", "compile_module", "compile_text", "machine", "parse"]
+__all__ = ["assembly", "compile_module", "compile_portable", "compile_text", "machine", "parse"]
 
 
 # Target machines that nobody uses at the moment, by CPU and features.  They are never disposed of: a
@@ -20,10 +20,13 @@ __all__ = ["assembly", "compile_module", "compile_text", "machine", "parse"]
 _idle: dict[tuple[str, str], list[llvm.TargetMachine]] = {}
 
 
-@contextlib.contextmanager
-def machine() -> Iterator[llvm.TargetMachine]:
+def machine() -> contextlib.AbstractContextManager[llvm.TargetMachine]:
     """Lend a target machine for the CPU that kernels are compiled for; each serves one thread at a time."""
-    cpu, flags = features.cpu_name(), features.target_features()
+    return _machine(features.cpu_name(), features.target_features())
+
+
+@contextlib.contextmanager
+def _machine(cpu: str, flags: str) -> Iterator[llvm.TargetMachine]:
     idle = _idle.setdefault((cpu, flags), [])
     try:
         lent = idle.pop()
@@ -53,12 +56,12 @@ def _new_machine(cpu: str, flags: str) -> llvm.TargetMachine:
     )
 
 
-def _pass_builder(lent: llvm.TargetMachine, unroll: bool) -> llvm.PassBuilder:
+def _pass_builder(lent: llvm.TargetMachine, unroll: bool, vectorize: bool = True) -> llvm.PassBuilder:
     # Level 3 takes half as long again and unrolls more, but training steps run no faster for it.
     options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = True
-    options.slp_vectorization = True
-    options.loop_interleaving = True
+    options.loop_vectorization = vectorize
+    options.slp_vectorization = vectorize
+    options.loop_interleaving = vectorize
     options.loop_unrolling = unroll
     return llvm.create_pass_builder(lent, options)
 
@@ -122,6 +125,43 @@ def compile_text(text: str, symbol: str, unroll: bool = True) -> CompiledObject:
     except RuntimeError as error:
         raise KernelError(f"the LLVM IR of {symbol} is not valid: {error}") from error
     return compile_module(module, symbol, unroll)
+
+
+def compile_portable(text: str) -> bytes:
+    """Compile a whole module for every CPU of the host's kind, and keep its symbols as they are.
+
+    Code that is compiled so runs where nobody knows yet what the CPU has; none of it is worth vectorizing.
+
+    Parameters
+    ----------
+    text : str
+        LLVM IR, which may have assembly beside its functions.
+
+    Returns
+    -------
+    bytes
+        The object file.
+
+    Raises
+    ------
+    KernelError
+        If the text is not valid.
+
+    Examples
+    --------
+    >>> b"seven" in compile_portable("define i64 @seven() { ret i64 7 }")
+    True
+    """
+    llvm.initialize_native_asmparser()
+    try:
+        module = parse(text)
+        module.verify()
+    except RuntimeError as error:
+        raise KernelError(f"the LLVM IR is not valid: {error}") from error
+    with _machine("", "") as lent:
+        builder = _pass_builder(lent, unroll=False, vectorize=False)
+        unlocked.run_passes(builder.getModulePassManager(), module, builder)
+        return unlocked.emit_object(lent, module)
 
 
 def assembly(llvm_text: str) -> str:

@@ -1,0 +1,1 @@
+"""Programs as shared libraries with a C interface: inference without Python."""
