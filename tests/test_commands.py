@@ -291,6 +291,8 @@ def test_a_traceback_can_be_asked_for(capsys, folder):
         (["inspect", "small_model:double", "--kernel", "0", "--stage", "0"], "not allowed with"),
         (["inspect", "small_model:double", "--json", "--stage", "0"], "--json goes with"),
         (["inspect", "small_model:double", "--scope", "encoder"], "--scope goes with --format svg"),
+        (["inspect", "small_model:double", "--format", "html"], "needs -o FILE.html"),
+        (["inspect", "small_model:double", "--format", "html", "--stage", "0"], "without --stage"),
         (["inspect", "small_model:double", "--explain", "--format", "dot"], "goes with --format text"),
         (["bench", "small_model:double", "--size", "batch"], "expected NAME=SIZE"),
         (["bench", "small_model:double", "--size", "batch=-1"], "expected NAME=SIZE"),
@@ -466,6 +468,12 @@ def test_inspect_draws(capsys, folder):
     assert "there is no scope 'outside'\n  expected inside" in fails(capsys, *line, "--scope", "outside")
 
 
+def test_inspect_writes_a_page(capsys, folder):
+    pytest.importorskip("igraph")
+    assert cli.main(["inspect", "small_model:double", "--format", "html", "--out", "page.html"]) == 0
+    assert "<title>double</title>" in (folder / "page.html").read_text()
+
+
 def test_inspect_lists_what_there_is(capsys, folder):
     assert "expected 0 trace, 1 " in fails(capsys, "inspect", "small_model:double", "--stage", "absent")
     several = fails(capsys, "inspect", "small_model:double", "--stage", "prune_bodies")
@@ -554,6 +562,13 @@ def test_profile_prints_a_table_and_writes_a_trace(capsys, folder):
     assert json.loads((folder / "trace.json").read_text())
     found = report(capsys, *line)
     assert found["calls"] == 2 and found["sizes"] == {"batch": 8} and found["steps"]
+
+
+def test_profile_writes_a_page(capsys, folder):
+    pytest.importorskip("igraph")
+    line = ["profile", "small_model:double", "--size", "batch=8", "--repeat", "1", "--report", "page.html"]
+    assert cli.main(line) == 0
+    assert "<title>double</title>" in (folder / "page.html").read_text()
 
 
 # ---------------------------------------------------------------------- arrays

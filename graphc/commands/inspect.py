@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphc.commands import target
+from graphc.commands import target, terminal
 from graphc.commands.command import Command, add_json, print_json, require_folder
 from graphc.commands.user_code import RunningUserCode
 from graphc.errors import ArgumentError
@@ -30,7 +30,7 @@ _DRAWINGS: dict[str, Callable[[Graph, str], str]] = {
     "dot": lambda graph, scope: graph.to_dot(),
     "svg": lambda graph, scope: graph.to_svg(scope),
 }
-_FORMATS = ("text", *_DRAWINGS)
+_FORMATS = ("text", *_DRAWINGS, "html")
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +61,9 @@ def _run(arguments: argparse.Namespace) -> int:
     program = target.load_one(arguments)
     if arguments.json:
         print_json(describe(program))
+    elif arguments.format == "html":
+        with terminal.waiting(f"writing {arguments.out}"), RunningUserCode(str(arguments.target)):
+            program.report(arguments.out)
     else:
         with RunningUserCode(str(arguments.target)):
             text = _text(program, arguments)
@@ -70,13 +73,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse words that do not go together."""
-    explain = arguments.explain is not None
+    explain, html = arguments.explain is not None, arguments.format == "html"
     part = arguments.stage or arguments.kernel or explain
     wrong = {
         "--show goes with --kernel": arguments.show and not arguments.kernel,
         "--scope goes with --format svg": arguments.scope and arguments.format != "svg",
         "--kernel goes with --format text": arguments.kernel and arguments.format != "text",
         "--explain goes with --format text": explain and arguments.format != "text",
+        "--format html shows the whole program: without --stage": html and arguments.stage,
+        "--format html needs -o FILE.html": html and not arguments.out,
         "--json goes with the target alone": arguments.json and (part or arguments.out),
     }
     for complaint, applies in wrong.items():
@@ -180,6 +185,7 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
 
 _DETAILS = """\
 Without options it prints the program: what every pass did, the kernels with the lines of yours that
-they compute, and how memory is used.  Names for --stage and --kernel stand in that listing."""
+they compute, and how memory is used.  Names for --stage and --kernel stand in that listing.  With
+--format html -o FILE.html everything stands in one page to click through."""
 
 COMMAND = Command("inspect", "Show graphs, passes, kernels and memory.", _declare, _run, _DETAILS)

@@ -22,16 +22,26 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.json",
         help="also write what ran when, for Perfetto or Chrome",
     )
+    parser.add_argument(
+        "--report",
+        type=file_named(".html"),
+        metavar="FILE.html",
+        help="also write a page that shows the program with its measurements",
+    )
     add_json(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     require_folder(arguments.trace)
+    require_folder(arguments.report)
     program, feeds = calls.prepare(arguments)
     with terminal.waiting(f"profiling {program.name}"), RunningUserCode(str(arguments.target)):
         found = program.profile(*feeds.values(), repeat=arguments.repeat)
     if arguments.trace is not None:
         found.to_chrome_trace(arguments.trace)
+    if arguments.report is not None:
+        with terminal.waiting(f"writing {arguments.report}"):
+            program.report(arguments.report, profile=found)
     print(found.to_json() if arguments.json else found.table())
     return 0
 
