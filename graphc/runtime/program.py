@@ -425,12 +425,14 @@ class Program:
 
         save(path, self)
 
-    def export_native(self, directory: str | os.PathLike[str], **options: str | None) -> NativeFiles:
+    def export_native(
+        self, directory: str | os.PathLike[str], *, name: str | None = None, cpu: str | None = None
+    ) -> NativeFiles:
         """Write a shared library for C: see `graphc.native_export.exporting.export_native`."""
         # Deferred: most programs are never exported.
         from graphc.native_export.exporting import export_native
 
-        return export_native(self, directory, **options)
+        return export_native(self, directory, name=name, cpu=cpu)
 
     @property
     def variables(self) -> list[Variable]:
