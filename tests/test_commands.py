@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import operator
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import graphc as gx
 from graphc import cli
 from graphc.commands import arrays, timing
 from graphc.commands.inputs import Source
+from graphc.native_export import linking
 from graphc.runtime import object_cache
 
 MODEL = """\
@@ -328,7 +328,7 @@ def test_compile_tells_what_it_wrote(capsys, folder):
     assert found["kernels"] == {"twice": 1} and found["bytes"] == os.path.getsize("model.gxc")
 
 
-@pytest.mark.skipif(sys.platform != "linux" or shutil.which("ld") is None, reason="needs Linux and a linker")
+@pytest.mark.skipif(not linking.is_possible(), reason="needs Linux on x86-64 and a linker")
 def test_compile_writes_libraries(capsys, folder):
     words = ["-o", "model.gxc", "--native", "out"]
     assert cli.main(["compile", "small_model:double", *words]) == 0

@@ -6,7 +6,6 @@ import doctest
 import importlib.util
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from graphc.cli import build_parser, main
+from graphc.native_export import linking
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -83,8 +83,8 @@ def run(arguments, folder):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=page_id)
 def test_code_blocks_run_and_print_what_the_page_shows(page, tmp_path):
-    if page.name == "native.md" and not (sys.platform == "linux" and shutil.which("ld")):
-        pytest.skip("needs Linux and a linker")
+    if page.name == "native.md" and not linking.is_possible():
+        pytest.skip("needs Linux on x86-64 and a linker")
     # A process of its own: what a page registers must not reach the tables of the other tests.
     program = tmp_path / f"{page.stem}_page.py"  # no name that a module may have: a script finds itself first
     program.write_text(script(page), encoding="utf-8")

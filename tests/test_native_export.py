@@ -36,10 +36,7 @@ Array = np.ndarray[Any, Any]
 Feeds = list[Array]
 ROOT = Path(__file__).resolve().parent.parent
 CC, CXX = shutil.which("cc"), shutil.which("c++")
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not any(map(shutil.which, ("cc", "gcc", "clang", "ld", "ld.lld", "mold"))),
-    reason="needs Linux and a linker",
-)
+pytestmark = pytest.mark.skipif(not linking.is_possible(), reason="needs Linux on x86-64 and a linker")
 needs_compiler = pytest.mark.skipif(CC is None, reason="needs a C compiler")
 
 
@@ -247,6 +244,8 @@ def test_failed_checks_name_the_line(opened: Any, programs: Any) -> None:
         ((-1,), layout.SIZES, "size 'batch' is negative"),
         ((1 << 62,), layout.SIZES, "the sizes are too large"),
         ((1 << 44,), layout.MEMORY, "out of memory"),
+        # What no address space has, and malloc is asked for.
+        ((1 << 36,), layout.MEMORY, "out of memory"),
         ((2,), layout.ARGUMENT, "input 'images' is NULL"),
     ],
 )
@@ -338,6 +337,24 @@ def test_a_linker_alone_is_enough(programs: Any, tmp_path: Path, monkeypatch: An
     native = Library(files.library, ports(programs["lenet"]))
     given = arrays_for("lenet", (2,))
     assert native.run((2,), given)[1][0].tobytes() == programs["lenet"](*given).tobytes()
+    native.close()
+
+
+def test_other_systems_are_refused(programs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "plan9")
+    with pytest.raises(UnsupportedError, match="expected Linux on x86-64, given plan9"):
+        programs["lenet"].export_native(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_programs_from_files_are_exported_as_well(programs: Any, tmp_path: Path) -> None:
+    programs["loops"].save(tmp_path / "loops.gxc")
+    loaded = gx.load(tmp_path / "loops.gxc", trust=True)
+    assert isinstance(loaded, gx.Program)
+    native = Library(loaded.export_native(tmp_path, name="again").library, ports(loaded))
+    given = arrays_for("loops", (3, 2))
+    expected = [a.tobytes() for a in outputs_of(programs["loops"], given)]
+    assert [a.tobytes() for a in native.run((3, 2), given)[1]] == expected
     native.close()
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-
-from llvmlite import binding as llvm
 
 from graphc.errors import ArgumentError, UnsupportedError, caller
 from graphc.native_export import linking
@@ -26,6 +26,7 @@ from graphc.native_export.template import numbering, template
 from graphc.runtime import features, linker, target
 from graphc.runtime.executable import Meaning
 from graphc.runtime.program import Program
+from graphc.state import STATE_LOCK
 
 __all__ = ["NativeFiles", "export_native"]
 
@@ -112,12 +113,11 @@ def _prefix(program: str, name: str | None) -> str:
 
 
 def _check_host(level: str | None) -> None:
-    triple = str(llvm.get_process_triple())
-    if not (triple.startswith("x86_64") and "linux" in triple):
+    if not linking.is_supported():
         raise UnsupportedError(
             "export_native: no library can be made on this system",
             expected="Linux on x86-64",
-            given=triple,
+            given=f"{sys.platform} on {platform.machine()}",
             where=caller(),
         )
     if level is not None and level not in features.LEVELS:
@@ -135,8 +135,9 @@ def _level(level: str | None) -> Iterator[None]:
     if level is None:
         yield
         return
-    # Whoever compiles meanwhile must not find another CPU in the middle of it.
-    with linker.LLVM_LOCK, features.limited(level):
+    # Whoever compiles meanwhile must not find another CPU in the middle of it.  Calls hold the lock of
+    # variables when they take that of LLVM.
+    with STATE_LOCK, linker.LLVM_LOCK, features.limited(level):
         yield
 
 

@@ -276,7 +276,8 @@ int {name}_create({name}_context **context);
 void {name}_destroy({name}_context *context);
 
 /* Run the program.  The first call at other sizes than the call before makes a plan for them, which takes
-   microseconds, and may allocate memory; other calls allocate nothing. */
+   microseconds, or a millisecond where there are a thousand steps, and may allocate memory; other calls
+   allocate nothing. */
 int {name}_run({name}_context *context, const {name}_sizes *sizes, const {name}_inputs *inputs,
     const {name}_outputs *outputs);
 

@@ -7,20 +7,21 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import CheckError, FeedError, GraphcError, GraphError, caller
+from graphc.errors import CheckError, FeedError, GraphError, caller
 from graphc.feeds import as_array, check_feed, solve_sizes
 from graphc.nests import Nest
 from graphc.runtime import buffers, runner, team
 from graphc.runtime import plan as planning
 from graphc.runtime.callbacks import RAISED, Callback, Outcome
-from graphc.runtime.executable import Executable, Meaning
+from graphc.runtime.executable import Meaning
 from graphc.runtime.memory_report import MemoryReport
 from graphc.runtime.plan import Arena, Linked, Plan
 from graphc.runtime.prepared import Preparations, Updates
+from graphc.runtime.source import Source
 from graphc.state import CHANGES, STATE_LOCK
 
 if TYPE_CHECKING:
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
     from graphc.leaves import Variable
     from graphc.native_export.exporting import NativeFiles
     from graphc.pipeline import Stage
-    from graphc.runtime.building import Options
-    from graphc.runtime.compiled_object import CompiledObject
     from graphc.runtime.kernel import Kernel
     from graphc.tensor import Tensor
 
-__all__ = ["MemoryReport", "Program", "Source"]
+__all__ = ["MemoryReport", "Program"]
 
 Array = np.ndarray[Any, Any]
 # Plans kept per program; beyond it the oldest is dropped.
@@ -60,45 +59,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=STATE_LOCK.acquire, after_in_parent=STATE_LOCK.release, after_in_child=_after_fork
     )
-
-
-class Source(Protocol):
-    """Where a program comes from: what it runs, and what there is to see of how it came about."""
-
-    @property
-    def executable(self) -> Executable:
-        """What runs."""
-
-    @property
-    def traced(self) -> Graph:
-        """The graph before all passes."""
-
-    @property
-    def graph(self) -> Graph:
-        """The optimized graph."""
-
-    @property
-    def variables(self) -> list[Variable]:
-        """The variables that the program reads or updates."""
-
-    @property
-    def options(self) -> Options:
-        """How it was compiled."""
-
-    @property
-    def objects(self) -> list[CompiledObject]:
-        """The machine code of its native functions."""
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The graph after every pass."""
-
-    @property
-    def kernels(self) -> list[Kernel]:
-        """What runs, in order."""
-
-    def failure(self, code: int, arrays: Sequence[Array], sizes: Mapping[str, int]) -> GraphcError | None:
-        """Return the error that explains why a run-time check failed, if that can be told."""
 
 
 class Program:
@@ -425,12 +385,14 @@ class Program:
 
         save(path, self)
 
-    def export_native(self, directory: str | os.PathLike[str], **options: str | None) -> NativeFiles:
+    def export_native(
+        self, directory: str | os.PathLike[str], *, name: str | None = None, cpu: str | None = None
+    ) -> NativeFiles:
         """Write a shared library for C: see `graphc.native_export.exporting.export_native`."""
         # Deferred: most programs are never exported.
         from graphc.native_export.exporting import export_native
 
-        return export_native(self, directory, **options)
+        return export_native(self, directory, name=name, cpu=cpu)
 
     @property
     def variables(self) -> list[Variable]:
