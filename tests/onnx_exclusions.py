@@ -21,7 +21,6 @@ ROUNDING = "expects the rounding errors of NumPy's transform where the sum is ze
 CONTROL = "If, Loop and Scan are not converted yet"
 SEQUENCES = "sequences and optional values are not converted yet"
 QUANTIZED = "quantization is not converted yet"
-RECURRENT = "recurrent operators are not converted yet"
 TRAINING = "operators of training are not converted yet"
 NOT_YET = "largest elements of regions are not converted yet"
 
@@ -83,7 +82,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
         "test_qlinear*",
         "test_quantizelinear*",
     ),
-    RECURRENT: ("test_gru_*", "test_lstm_*", "test_rnn_*", "test_simple_rnn_*"),
     TRAINING: (
         "test_adagrad*",
         "test_adam*",

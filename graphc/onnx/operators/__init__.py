@@ -13,6 +13,7 @@ FAMILIES = (
     "indexing",
     "normalization",
     "products",
+    "recurrent",
     "reductions",
     "resizing",
     "sampling",
