@@ -6,6 +6,7 @@ import importlib
 
 FAMILIES = (
     "activations",
+    "control",
     "conversion",
     "deformation",
     "draws",
