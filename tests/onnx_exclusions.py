@@ -18,10 +18,8 @@ OWN_NUMBERS = "expects the draws of NumPy's generator"
 HALF_SUMS = "expects sums that are rounded to float16 after every addition; graphc rounds them once"
 ROUNDING = "expects the rounding errors of NumPy's transform where the sum is zero"
 # What is missing.
-CONTROL = "If, Loop and Scan are not converted yet"
 SEQUENCES = "sequences and optional values are not converted yet"
 QUANTIZED = "quantization is not converted yet"
-RECURRENT = "recurrent operators are not converted yet"
 TRAINING = "operators of training are not converted yet"
 NOT_YET = "largest elements of regions are not converted yet"
 
@@ -55,15 +53,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     ),
     ROUNDING: ("test_dft_inverse", "test_dft_inverse_opset19"),
     HALF_SUMS: ("test_attention_4d_causal_fp16*",),
-    CONTROL: (
-        "test_affine_grid_*_expanded",
-        "test_if",
-        "test_linear_attention_*",
-        "test_loop11",
-        "test_range_*_expanded",
-        "test_scan9_*",
-        "test_scan_sum",
-    ),
     SEQUENCES: (
         "test_identity_opt",
         "test_identity_sequence",
@@ -83,7 +72,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
         "test_qlinear*",
         "test_quantizelinear*",
     ),
-    RECURRENT: ("test_gru_*", "test_lstm_*", "test_rnn_*", "test_simple_rnn_*"),
     TRAINING: (
         "test_adagrad*",
         "test_adam*",

@@ -8,9 +8,9 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import numpy as np
 
 from graphc.dims import Dim, SymbolicDim
-from graphc.errors import OnnxImportError, caller
+from graphc.errors import GraphcError, OnnxImportError, caller
 from graphc.onnx.elements import Element
-from graphc.onnx.values import Value, open_leaves
+from graphc.onnx.values import Value, is_input, open_leaves
 from graphc.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -169,7 +169,18 @@ class Call:
         found = value.known()
         if found is not None:
             return found
-        names = [n.name or "" for n in open_leaves(value.tensor) if n.op.name == "placeholder"]
+        return self.undecided(index)
+
+    def undecided(self, index: int, reason: GraphcError | None = None) -> NoReturn:
+        """Raise the error that an operand would have to be known.
+
+        Raises
+        ------
+        OnnxImportError
+            Naming the inputs of the model that it depends on.
+        """
+        value = self.value(index)
+        names = [n.name or "" for n in open_leaves(value.tensor) if is_input(n)]
         error = OnnxImportError(
             f"{self.label}: operand {index} decides on shapes and is not known",
             expected="numbers that are known when the model is loaded; values= gives those of inputs",
@@ -177,7 +188,7 @@ class Call:
             where=caller(),
         )
         error.inputs = tuple(names)
-        raise error
+        raise error from reason
 
     # ---------------------------------------------------------------- attributes
     def needs(self, *names: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import graphc as gx
+from graphc.control.bodies import Scope
 from graphc.dims import Dim, SymbolicDim
 from graphc.interpreter import evaluate
 from graphc.ir import Node
@@ -84,6 +85,11 @@ def open_leaves(tensor: Tensor) -> list[Node]:
             found.append(node)
         waiting += node.inputs
     return found
+
+
+def is_input(node: Node) -> bool:
+    """Tell whether a node is an input of the graph, and not one of a loop's body."""
+    return node.op.name == "placeholder" and not isinstance(node.payload, Scope)
 
 
 def _is_open(node: Node) -> bool:

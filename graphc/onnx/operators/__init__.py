@@ -6,6 +6,7 @@ import importlib
 
 FAMILIES = (
     "activations",
+    "control",
     "conversion",
     "deformation",
     "draws",
@@ -13,6 +14,7 @@ FAMILIES = (
     "indexing",
     "normalization",
     "products",
+    "recurrent",
     "reductions",
     "resizing",
     "sampling",
