@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from benchmarks import (
     loop_lengths,
     machine,
     memory,
+    onnx_models,
     peers,
     sections,
     startup,
@@ -231,6 +233,22 @@ class Report:
         self.failed |= base is None or base.factor > loop_lengths.ALLOWED
         self.figures["lengths"] = {peer: grown.seconds for peer, grown in found.items()}
 
+    def run_onnx(self) -> None:
+        """Compare models in ONNX's format with ONNX Runtime."""
+        if "onnxruntime" not in self.options.pythons:
+            print("onnx: ONNX Runtime is not installed, left out\n")
+            return
+        python, rounds = self.options.pythons[sections.BASE], max(3, self.options.repeat // 2)
+        found: dict[tuple[str, int], onnx_models.Figures] = {}
+        for name, batch in itertools.product(onnx_models.MODELS, onnx_models.BATCHES):
+            try:
+                found[name, batch] = onnx_models.measure(python, name, batch, rounds)
+            except DisagreementError as error:
+                self.failed = True
+                print(f"{name}, batch {batch}: not timed, results differ: {error}\n")
+        self.show(onnx_models.table_of(found))
+        self.figures["onnx"] = onnx_models.figures(found)
+
     def run_scaling(self) -> None:
         """Check that compiling scales."""
         self.failed |= bool(compile_scaling.main(["--markdown"] if self.options.markdown else []))
@@ -253,5 +271,6 @@ SECTIONS: dict[str, Callable[[Report], None]] = {
     "loading": Report.run_loading,
     "memory": Report.run_memory,
     "lengths": Report.run_lengths,
+    "onnx": Report.run_onnx,
     "scaling": Report.run_scaling,
 }

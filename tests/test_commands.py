@@ -615,6 +615,8 @@ def test_an_interrupt_ends_a_command_quietly(folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background of a shell ignores interrupts, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     giving_up = threading.Timer(60, process.kill)
     giving_up.start()

@@ -88,7 +88,7 @@ def test_a_model_that_is_built_twice_prints_for_itself():
 def test_an_effect_lives_as_long_as_its_graph():
     def count():
         gc.collect()
-        return sum(isinstance(o, Effect) for o in gc.get_objects())
+        return sum(type(o) is Effect for o in gc.get_objects())
 
     def build():
         x = vector()

@@ -121,7 +121,7 @@ def unravel(emitter: Emitter, name: str, variables: Sequence[Expr], extents: Seq
 def digit(emitter: Emitter, number: str, extent: Dim) -> str:
     """Return the text of a remainder by which a joined position is divided among several loops."""
     size = emitter.size(extent)
-    if isinstance(extent, int) and size.isdigit() and extent & (extent - 1) == 0:
+    if isinstance(extent, int) and size.isdigit() and extent.bit_count() == 1:
         return f"digit({number}, {size})"
     return f"({number}) % {size}"
 
