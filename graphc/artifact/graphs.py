@@ -2,8 +2,8 @@
 
 All nodes stand in one table, operands before those that read them.  Bodies of loops and branches are
 graphs over the same table, so nothing is nested and nothing recurs.  Reading trusts nothing: types
-and what they assume of sizes are inferred again, attributes are checked by
-`graphc.artifact.attributes`, and whatever does not fit is an `ArtifactError`.
+and what they assume of sizes are inferred again, attributes must obey the rules of their op, and
+whatever does not fit is an `ArtifactError`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from graphc import errors
-from graphc.artifact.attributes import check_attributes, implied_checks
+from graphc.artifact.attributes import check_use, implied_checks
 from graphc.artifact.control import check_control
 from graphc.artifact.fields import (
     as_index,
@@ -274,7 +274,7 @@ class _Decoder:
         if isinstance(op.lowering, Control):
             return self._control(Node(op, inputs, attrs, type, name, where), entry)
         types = tuple(n.type for n in inputs)
-        check_attributes(op, types, attrs)
+        check_use(op, types, attrs)
         if op.name == "with_update":
             require(inputs[1].op.name == "variable", "bad update", "a variable", inputs[1].op.name)
         found, checks = _inferred(op, types, attrs, where)

@@ -22,6 +22,7 @@ from graphc.feeds import DimCheck
 from graphc.history import on_behalf_of
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Control, Expand, Fused, Leaf, Lowering
+from graphc.ops.attributes import Attributes
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
@@ -171,6 +172,9 @@ class Op:
         result along one tangent, or None for no change, per input.  Of an op with several
         results, a sequence with one entry per result.  Where it is absent, the transpose of
         `gradient` is taken.
+    attributes : mapping
+        What each attribute may be, by rules of `graphc.ops.attributes`; graphs that no public function built
+        are held to them.
     api : callable, optional
         The public function that builds it.
     samples, errors : callable
@@ -193,6 +197,7 @@ class Op:
     gradient: Callable[..., Gradients] | None = None
     batch: Batch | None = None
     tangent: Callable[..., Tensor | Gradients | None] | None = None
+    attributes: Attributes = field(default_factory=dict)
     api: Callable[..., Any] | None = None
     samples: Callable[[], Iterable[Sample]] = lambda: ()
     errors: Callable[[], Iterable[ErrorSample]] = lambda: ()

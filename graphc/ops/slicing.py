@@ -17,6 +17,7 @@ from graphc.errors import ArgumentError, GraphcError, IndexRangeError, ShapeErro
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import INTEGER, OFFSETS, SHAPE, number_of, tuple_of
 from graphc.ops.axes import is_int, normalize_axes, normalize_axis
 from graphc.ops.batching import batch_by, by_one, from_zero, sized
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -115,11 +116,13 @@ def _slice_samples() -> Iterable[Sample]:
         yield Sample((x,), kwargs, expected=expected, call=slice_window)
 
 
+_STEPS = tuple_of(INTEGER.narrowed("not 0", lambda value, use: value != 0))
 _SLICE = Op(
     "slice",
     _slice_rule,
     _slice_numpy,
     Map(_slice_lower),
+    attributes={"starts": OFFSETS, "sizes": SHAPE, "steps": _STEPS},
     gradient=_slice_gradient,
     batch=batch_by(starts=from_zero, sizes=sized, steps=by_one),
     samples=_slice_samples,
@@ -210,6 +213,12 @@ _PLACE = Op(
     _place_rule,
     _place_numpy,
     Map(_place_lower),
+    attributes={
+        "shape": SHAPE,
+        "starts": OFFSETS,
+        "steps": _STEPS,
+        "value": number_of(lambda use: use.types[0].dtype),
+    },
     gradient=_place_gradient,
     batch=batch_by(shape=sized, starts=from_zero, steps=by_one),
     samples=_place_samples,
