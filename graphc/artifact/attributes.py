@@ -8,19 +8,16 @@ attributes may be, each op says itself, by the rules of `graphc.ops.attributes`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from graphc import dims
 from graphc.artifact.fields import reject, require
-from graphc.dims import Dim
-from graphc.errors import ShapeError, Where
-from graphc.feeds import DimCheck
+from graphc.feeds import DimCheck, at_most
 from graphc.ir import Node
-from graphc.lower.rules import Control, Item, Leaf
+from graphc.lower.rules import Item
 from graphc.ops.attributes import Use
 from graphc.ops.op import Op
 from graphc.types import TensorType, TupleType
@@ -84,12 +81,11 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-# ----------------------------------------------------------------- checks at the call
 def implied_checks(nodes: Iterable[Node]) -> Iterable[DimCheck]:
-    """Yield what must hold of named sizes for the nodes to stay within their memory.
+    """Yield what must hold of named sizes besides what type rules say: that no size of a tensor is negative.
 
-    Public functions make windows that lie within their operand, and sizes that are not negative, for
-    every size that a name may have; of a file, that is checked where it cannot be proven.
+    Public functions see to that for every size that a name may have; of a file, it is checked where it
+    cannot be proven.
     """
     seen: set[TensorType] = set()
     for node in nodes:
@@ -97,37 +93,5 @@ def implied_checks(nodes: Iterable[Node]) -> Iterable[DimCheck]:
         for type in items:
             if type not in seen:
                 seen.add(type)
-                yield from _not_negative(type.shape, node.where)
-        if isinstance(node.op.lowering, (Leaf, Control)):
-            continue
-        yield from _inside(node)
-
-
-def _not_negative(sizes: Sequence[Dim], where: Where) -> Iterable[DimCheck]:
-    for d in sizes:
-        yield from _at_most(0, d, "a size is negative", where)
-
-
-def _inside(node: Node) -> Iterable[DimCheck]:
-    """Yield that a window lies within its operand, as the type rule verifies it for fixed sizes."""
-    if node.op.name not in ("slice", "place"):
-        return
-    attrs = node.attrs
-    x = node.inputs[0].type.shape
-    outer, counts = (x, attrs["sizes"]) if node.op.name == "slice" else (attrs["shape"], x)
-    for n, start, count, step in zip(outer, attrs["starts"], counts, attrs["steps"], strict=True):
-        if isinstance(count, int):
-            continue
-        last = start + (count - 1) * step
-        low, high = (start, last) if step > 0 else (last, start)
-        some = dims.minimum(1, count)  # an empty window lies anywhere
-        if dims.maximum(high + 1, n) != n:
-            yield from _at_most((high + 1) * some, n, "a window reaches beyond its operand", node.where)
-        if dims.maximum(low, 0) != low:
-            yield from _at_most(0, low * some, "a window begins before its operand", node.where)
-
-
-def _at_most(low: Dim, high: Dim, why: str, where: Where) -> Iterable[DimCheck]:
-    larger = dims.maximum(low, high)
-    if larger != high:
-        yield DimCheck(larger, high, f"artifact: {why}", where, ShapeError)
+                for d in type.shape:
+                    yield from at_most(0, d, "artifact: a size is negative", node.where)

@@ -388,7 +388,7 @@ def _inferred(
     op: Op, types: tuple[TensorType, ...], attrs: Attrs, where: errors.Where
 ) -> tuple[TensorType, tuple[DimCheck, ...]]:
     """Return what the type rule says; whatever it stumbles over is the file's fault."""
-    ctx = Infer(op.name, where)
+    ctx = Infer(op.name, where, trusted=False)
     try:
         found = op.infer(ctx, *types, **attrs)
     except GraphcError:

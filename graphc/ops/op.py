@@ -18,7 +18,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphcError, GraphError, ShapeError, Where, caller
-from graphc.feeds import DimCheck
+from graphc.feeds import DimCheck, at_most
 from graphc.history import on_behalf_of
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Control, Expand, Fused, Leaf, Lowering
@@ -82,11 +82,22 @@ class ErrorSample:
 
 
 class Infer:
-    """Handed to a type rule: raises its errors and records what it assumes of sizes."""
+    """Handed to a type rule: raises its errors and records what it assumes of sizes.
 
-    def __init__(self, op: str, where: Where) -> None:
+    Parameters
+    ----------
+    op : str
+        Name of the op.
+    where : Where
+        The user's line.
+    trusted : bool
+        Whether public functions have chosen the attributes; not so in a graph from a file.
+    """
+
+    def __init__(self, op: str, where: Where, trusted: bool = True) -> None:
         self.op = op
         self.where = where
+        self.trusted = trusted
         self.checks: list[DimCheck] = []
 
     def shape_error(self, what: str, expected: object, given: object) -> NoReturn:
@@ -105,6 +116,10 @@ class Infer:
             self.shape_error(why, f"equal sizes ({a})", b)
         self.checks.append(DimCheck(a, b, f"{self.op}: {why}", self.where, error))
         return a if isinstance(a, int) else b if isinstance(b, int) else a
+
+    def at_most(self, low: Dim, high: Dim, why: str) -> None:
+        """Record that ``low <= high``, unless that is proven."""
+        self.checks.extend(at_most(low, high, f"{self.op}: {why}", self.where))
 
     def broadcast(self, *shapes: Shape) -> Shape:
         """Return the broadcast shape; a static 1 stretches, a symbolic size never silently does."""

@@ -53,9 +53,10 @@ def _slice_rule(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: t
 
 def _require_inside(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> None:
     for axis, (n, start, count, step) in enumerate(zip(x.shape, starts, sizes, steps, strict=True)):
-        if isinstance(count, int) and count > 0:
-            last = start + (count - 1) * step
-            low, high = (start, last) if step > 0 else (last, start)
+        if not isinstance(count, int):
+            _suspect(ctx, n, start, count, step)
+        elif count > 0:
+            low, high = _ends(start, count, step)
             # One element in steps of 1 is how x[i] selects.
             error: type[GraphcError] = IndexRangeError if (count, step) == (1, 1) else ShapeError
             reach = f"index {low} is out of range for" if low == high else "the window reaches beyond"
@@ -63,6 +64,22 @@ def _require_inside(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, step
             # min(n, high + 1) == high + 1 says high < n, in the one relation that checks can state.
             ctx.same(high + 1, dims.minimum(n, high + 1), why, error)
             ctx.same(low, dims.maximum(low, 0), why, error)
+
+
+def _suspect(ctx: Infer, n: Dim, start: Dim, count: Dim, step: int) -> None:
+    """Record for a graph of doubtful origin that a window of symbolic size lies within `n` elements."""
+    if ctx.trusted:
+        return
+    low, high = _ends(start, count, step)
+    some = dims.minimum(1, count)  # an empty window lies anywhere
+    ctx.at_most((high + 1) * some, n, "a window reaches beyond its operand")
+    ctx.at_most(0, low * some, "a window begins before its operand")
+
+
+def _ends(start: Dim, count: Dim, step: int) -> tuple[Dim, Dim]:
+    """Return the smallest and the largest index of a window."""
+    last = start + (count - 1) * step
+    return (start, last) if step > 0 else (last, start)
 
 
 def _window(starts: Any, sizes: Any, steps: tuple[int, ...]) -> tuple[Array, ...]:
