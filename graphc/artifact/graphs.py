@@ -9,6 +9,7 @@ whatever does not fit is an `ArtifactError`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -25,7 +26,6 @@ from graphc.artifact.fields import (
 )
 from graphc.artifact.leaf_table import LeafTable
 from graphc.artifact.values import MOST_AXES, ValueReader, ValueWriter
-from graphc.control.bodies import checks_of
 from graphc.effects import TOKEN
 from graphc.errors import ArtifactError, GraphcError, caller
 from graphc.feeds import DimCheck
@@ -310,9 +310,9 @@ class _Decoder:
         numbers = as_list(entry.get("graphs", []), "bodies", lambda v: v)
         require(len(numbers) <= MOST_OPERANDS, "too many bodies", f"at most {MOST_OPERANDS}", len(numbers))
         bodies = tuple(self._body(n) for n in numbers)
-        node = Node(
-            bare.op, bare.inputs, bare.attrs, bare.type, bare.name, bare.where, bodies, checks_of(bodies)
-        )
+        # Not only what type rules assume: also what is checked of bodies because they come from a file.
+        checks = tuple(dict.fromkeys(c for body in bodies for c in body.checks))
+        node = replace(bare, payload=bodies, checks=checks)
         require(
             not any(isinstance(n.type, TupleType) for n in bare.inputs), "bad operands", "tensors", "others"
         )
