@@ -23,6 +23,7 @@ from graphc.history import recorded_nodes
 from graphc.ir import Node, topological
 from graphc.lower.rules import Barrier, Expand, Item, Leaf
 from graphc.ops import exp, tanh
+from graphc.ops.attributes import at_least
 from graphc.ops.batching import stacked
 from graphc.ops.fused import items
 from graphc.ops.markers import first_type, first_value
@@ -157,11 +158,13 @@ def _samples() -> Iterable[Sample]:
         yield Sample((x,), expected=np.tanh(np.exp(x)), call=checkpoint(lambda t: tanh(exp(t))))
 
 
+_RESULTS = at_least(1).narrowed("of the operands", lambda value, use: value <= len(use.types))
 _CHECKPOINT = Op(
     "checkpoint",
     _rule,
     lambda *arrays, results: arrays[:results],
     Expand(lambda *inputs, results: inputs[:results]),
+    attributes={"results": _RESULTS},
     gradient=_gradient,
     # Tangents are computed along with the values: nothing waits.
     tangent=lambda tangents, out, *inputs, results: tangents[:results],

@@ -14,6 +14,10 @@ from typing import Union
 Dim = Union[int, "SymbolicDim"]
 Shape = tuple[Dim, ...]
 
+# Of files: no size, and no number of elements, may come near what would overflow when it is multiplied
+# by a few bytes or a few strides.
+LARGEST_SIZE = 1 << 48
+
 
 class Atom:
     """A factor that cannot be split further: a name, or a call on dimensions."""

@@ -13,7 +13,7 @@ from graphc.dims import Dim
 from graphc.errors import FeedError, GraphcError, ShapeError, Where
 from graphc.types import TensorType
 
-__all__ = ["DimCheck", "Fed", "as_array", "check_feed", "solve_sizes", "verify_check"]
+__all__ = ["DimCheck", "Fed", "as_array", "at_most", "check_feed", "solve_sizes", "verify_check"]
 
 Array = np.ndarray[Any, Any]
 # Which Python numbers a dtype takes: those of its own kind and of the kinds before it.
@@ -45,6 +45,24 @@ class DimCheck:
     why: str
     where: Where
     error: type[GraphcError] = ShapeError
+
+
+def at_most(low: Dim, high: Dim, why: str, where: Where) -> Iterable[DimCheck]:
+    """Yield what must be checked for ``low <= high``: nothing where that is proven.
+
+    Examples
+    --------
+    >>> from graphc.dims import symbol
+    >>> from graphc.errors import UNKNOWN
+    >>> n = symbol("n")
+    >>> list(at_most(0, n, "a size is negative", UNKNOWN))
+    []
+    >>> [(c.left, c.right) for c in at_most(n, 8, "there are too many", UNKNOWN)]
+    [(max(8, n), 8)]
+    """
+    larger = dims.maximum(low, high)
+    if larger != high:
+        yield DimCheck(larger, high, why, where)
 
 
 def as_array(value: Any, port: Fed) -> Array:

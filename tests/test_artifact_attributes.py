@@ -2,40 +2,103 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gx
+from benchmarks.artifact_files import EXAMPLES
 from graphc import dims
-from graphc.artifact.attributes import ATTRIBUTES, check_attributes
+from graphc.artifact.attributes import check_attributes, check_use
 from graphc.effects import TOKEN
 from graphc.errors import ArtifactError
-from graphc.ops.op import REGISTRY, make_node
+from graphc.ir import Graph, Node, topological
+from graphc.ops.op import REGISTRY, expand_all, make_node
 from graphc.trace import trace
 from graphc.types import TensorType
 from tests import op_table
-from tests.test_artifact_graphs import EFFECTS, calls_of
+from tests.test_artifact_graphs import calls_of
 
 
-def attributes_in_use() -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for op in op_table.OPS:
-        for call in calls_of(op):
-            for node in trace(call.inputs, list(call.outputs))[0].nodes:
-                found.setdefault(node.op.name, set()).update(node.attrs)
+def effects() -> Graph:
+    """Return a graph of what has no samples."""
+    x, w = gx.placeholder("x", shape=(3,)), gx.variable(np.ones(3, "float32"))
+    gx.debug.print(x, format="{0}")
+    gx.debug.check(x > 0, "positive")
+    nodes = trace([x], x)[0].nodes
+    check = next(n for n in nodes if n.op.name == "debug_check")
+    copy, update = make_node(REGISTRY["copy"], (x.node,), {}), gx.with_update(x, w, w + 1).node
+    return Graph((), (*nodes, *expand_all(check), copy, update))
+
+
+def nodes_of(graph: Graph) -> list[Node]:
+    nodes = topological(graph.outputs)
+    return [*nodes, *(n for node in nodes for body in node.subgraphs for n in nodes_of(body))]
+
+
+@pytest.fixture(scope="module")
+def used() -> dict[str, list[Node]]:
+    """Return the nodes that the samples of all ops are made of, by op."""
+    calls = [c for op in op_table.OPS for c in calls_of(op)]
+    graphs = [*(trace(c.inputs, list(c.outputs))[0] for c in calls), *(e() for e in EXAMPLES.values())]
+    found: dict[str, list[Node]] = {}
+    for graph in [*graphs, effects()]:
+        for node in nodes_of(graph):
+            found.setdefault(node.op.name, []).append(node)
     return found
 
 
-def test_every_attribute_of_every_op_has_a_rule() -> None:
-    used = {name: attrs for name, attrs in attributes_in_use().items() if attrs}
-    assert {name: attrs - ATTRIBUTES.get(name, {}).keys() for name, attrs in used.items()} == {
-        name: set() for name in used
+def test_every_attribute_of_every_op_has_a_rule(used: dict[str, list[Node]]) -> None:
+    lacking = {
+        f"{name}: {attribute}"
+        for name, nodes in used.items()
+        for attribute in {a for n in nodes for a in n.attrs} - REGISTRY[name].attributes.keys()
     }
-    # What no sample has: `size` stands only where a size is named, and effects have no results.
-    assert ATTRIBUTES.keys() - used.keys() <= {"size"} | EFFECTS
-    assert ATTRIBUTES.keys() <= REGISTRY.keys()
+    assert not lacking, "say what these may be in Op(..., attributes={...}), see graphc/ops/attributes.py"
+
+
+def test_every_rule_is_of_an_attribute(used: dict[str, list[Node]]) -> None:
+    assert REGISTRY.keys() - used.keys() == {"fused"}  # whose nodes are made anew
+    stale = {
+        f"{name}: {attribute}"
+        for name, nodes in used.items()
+        for attribute, rule in REGISTRY[name].attributes.items()
+        if not rule.optional and any(attribute not in n.attrs for n in nodes)
+    }
+    assert not stale
+
+
+# Of every kind that a file can hold.
+STRANGE = (
+    *(None, True, -1, 0, 1, 3, 1 << 63, 0.5, float("nan"), float("-inf"), "", "nearest", "{0}", "ab,bc->ac"),
+    *(np.int8(-3), np.bool_(True), np.float32(2), np.dtype("bool"), dims.symbol("n")),
+    *((), (0,), (0, 0), (-1, 2), (1, 0), ((1, 1),), ((0,), None), ("a", 1.5), (dims.symbol("n"),)),
+)
+
+
+def test_rules_answer_to_any_value(used: dict[str, list[Node]]) -> None:
+    """Whatever stands in the place of an attribute is taken or refused, and an attribute may not lack."""
+    for name, nodes in used.items():
+        op = REGISTRY[name]
+        for node in {n.attrs: n for n in nodes}.values():
+            types, attrs = tuple(i.type for i in node.inputs), dict(node.attrs)
+            check_attributes(op, types, attrs)
+            for key, value in itertools.product(attrs, STRANGE):
+                with suppress(ArtifactError):
+                    check_attributes(op, types, {**attrs, key: value})
+            for key in (k for k in attrs if not op.attributes[k].optional):
+                with pytest.raises(ArtifactError, match=f"bad attributes of {name}"):
+                    check_attributes(op, types, {k: v for k, v in attrs.items() if k != key})
+
+
+def test_errors_say_what_an_attribute_may_be() -> None:
+    with pytest.raises(ArtifactError) as caught:
+        check_use(REGISTRY["argmax"], (X,), {"axes": (1, 0), "keepdims": False})
+    assert caught.value.what == "artifact: bad attribute 'axes' of argmax"
+    assert caught.value.expected == "distinct axes of the first operand, in rising order"
 
 
 N = dims.symbol("n")
@@ -104,9 +167,9 @@ HOSTILE: list[tuple[str, tuple[TensorType, ...], dict[str, Any], str, Any]] = [
 def test_attributes_outside_their_rules_are_refused(
     name: str, types: tuple[TensorType, ...], attrs: dict[str, Any], key: str, value: Any
 ) -> None:
-    check_attributes(REGISTRY[name], types, attrs)
+    check_use(REGISTRY[name], types, attrs)
     with pytest.raises(ArtifactError, match=name):
-        check_attributes(REGISTRY[name], types, {**attrs, key: value})
+        check_use(REGISTRY[name], types, {**attrs, key: value})
 
 
 @pytest.mark.parametrize(
@@ -115,7 +178,7 @@ def test_attributes_outside_their_rules_are_refused(
 )
 def test_operands_and_attributes_are_counted(name: str, count: int, attrs: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match=f"{name} does not take this"):
-        check_attributes(REGISTRY[name], (X,) * count, attrs)
+        check_use(REGISTRY[name], (X,) * count, attrs)
 
 
 def test_a_recurrence_reads_as_many_factors_as_terms() -> None:

@@ -89,6 +89,35 @@ def test_windows_of_named_sizes_are_checked_at_the_call() -> None:
         run_graph(found, {found.inputs[0]: np.ones(3)})
 
 
+def test_windows_within_loops_are_checked_at_the_call() -> None:
+    x = gx.placeholder("x", shape=("n",), dtype="float64")
+    stored = Stored((x,), gx.scan(lambda c, _: ((x * c)[1:].sum(), None), 1.0, length=2)[0])
+    honest = stored.decode()
+    assert run_graph(honest, {honest.inputs[0]: np.ones(3)})[0] == [4.0]
+    window = stored.nodes[stored.find("slice")]
+    window["attrs"]["starts"] = [2]
+    found = stored.decode()
+    with pytest.raises(GraphcError, match="a window reaches beyond its operand"):
+        run_graph(found, {found.inputs[0]: np.ones(3)})
+
+
+def test_sizes_within_loops_are_checked_at_the_call() -> None:
+    x = gx.placeholder("x", shape=("n",), dtype="float64")
+    n = dims.symbol("n")
+
+    def step(carry: Any, _: None) -> Any:
+        return gx.broadcast_to(carry, (n + 3,)).sum(), None
+
+    stored = Stored((x,), gx.scan(step, 1.0, length=2)[0])
+    honest = stored.decode()
+    assert run_graph(honest, {honest.inputs[0]: np.ones(1)})[0] == [16.0]
+    # n - 3
+    stored.data["tables"]["dims"][-1][1][1][0] = -3
+    found = stored.decode()
+    with pytest.raises(GraphcError, match="a size is negative"):
+        run_graph(found, {found.inputs[0]: np.ones(1)})
+
+
 # ------------------------------------------------------------------ loops and branches
 def summed(data: Any) -> Stored:
     return Stored((), *gx.scan(lambda c, x: (c + x, c * x), 0.0, data))

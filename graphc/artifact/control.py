@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from graphc.artifact.fields import as_int, as_text, reject, require
-from graphc.artifact.values import LARGEST_SIZE
+from graphc.artifact.attributes import check_attributes
+from graphc.artifact.fields import reject, require
 from graphc.control.branches import SWITCH
 from graphc.control.loop import LOOP, Loop
-from graphc.dims import SymbolicDim
 from graphc.ir import Graph, Node
 from graphc.ops.op import Op
 from graphc.types import BOOL, INT64, TensorType, TupleType, is_integer
@@ -17,8 +15,6 @@ from graphc.types import BOOL, INT64, TensorType, TupleType, is_integer
 __all__ = ["check_control"]
 
 Types = Sequence[TensorType]
-_MOST_OPERANDS = 1 << 16
-_LOOP_KEYS = {"what", "counted", "captures", "carries", "length", "flip", "recompute"}
 
 
 def check_control(node: Node) -> None:
@@ -37,7 +33,7 @@ def check_control(node: Node) -> None:
         require(
             not body.updates, f"a body of {node.op.name} updates variables", "no updates", len(body.updates)
         )
-    as_text(node.attrs.get("what"), f"name of {node.op.name}")
+    check_attributes(node.op, tuple(n.type for n in node.inputs), node.attrs)
     check(node)
 
 
@@ -55,7 +51,6 @@ def _types(nodes: Sequence[Node]) -> list[TensorType]:
 
 # ------------------------------------------------------------------------- branches
 def _check_switch(node: Node) -> None:
-    require(node.attrs.keys() == {"what"}, "bad attributes of switch", "what", sorted(node.attrs))
     require(bool(node.inputs and node.subgraphs), "bad switch", "an index and branches", node.op.name)
     index, *captures = node.inputs
     scalar = is_integer(index.type.dtype) and not index.type.ndim and not isinstance(index.type, TupleType)
@@ -72,7 +67,6 @@ def _same_results(node: Node, types: Types) -> None:
 
 # ---------------------------------------------------------------------------- loops
 def _check_loop(node: Node) -> None:
-    _check_loop_attributes(node.attrs)
     require(len(node.subgraphs) in (1, 2), "bad loop", "a body, perhaps a condition", len(node.subgraphs))
     body, *conditions = node.subgraphs
     counted = int(node.attrs["counted"])
@@ -94,20 +88,6 @@ def _check_loop(node: Node) -> None:
     for condition in conditions:
         _check_condition(loop, condition)
     _same_results(node, loop.type.items)
-
-
-def _check_loop_attributes(attrs: Mapping[str, Any]) -> None:
-    require(
-        attrs.keys() == _LOOP_KEYS, "bad attributes of loop", ", ".join(sorted(_LOOP_KEYS)), sorted(attrs)
-    )
-    for name in ("counted", "recompute"):
-        require(isinstance(attrs[name], bool), f"bad {name} of loop", "a flag", attrs[name])
-    for name in ("captures", "carries"):
-        as_int(attrs[name], f"{name} of loop", 0, _MOST_OPERANDS)
-    flags = isinstance(attrs["flip"], tuple) and all(isinstance(f, bool) for f in attrs["flip"])
-    require(flags, "bad flip of loop", "flags", attrs["flip"])
-    if attrs["length"] is not None and not isinstance(attrs["length"], SymbolicDim):
-        as_int(attrs["length"], "length of loop", 0, LARGEST_SIZE)
 
 
 def _check_operands(loop: Loop) -> None:

@@ -2,18 +2,19 @@
 
 All nodes stand in one table, operands before those that read them.  Bodies of loops and branches are
 graphs over the same table, so nothing is nested and nothing recurs.  Reading trusts nothing: types
-and what they assume of sizes are inferred again, attributes are checked by
-`graphc.artifact.attributes`, and whatever does not fit is an `ArtifactError`.
+and what they assume of sizes are inferred again, attributes must obey the rules of their op, and
+whatever does not fit is an `ArtifactError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, NoReturn
 
 from graphc import errors
-from graphc.artifact.attributes import check_attributes, implied_checks
+from graphc.artifact.attributes import check_use, implied_checks
 from graphc.artifact.control import check_control
 from graphc.artifact.fields import (
     as_index,
@@ -25,7 +26,6 @@ from graphc.artifact.fields import (
 )
 from graphc.artifact.leaf_table import LeafTable
 from graphc.artifact.values import MOST_AXES, ValueReader, ValueWriter
-from graphc.control.bodies import checks_of
 from graphc.effects import TOKEN
 from graphc.errors import ArtifactError, GraphcError, caller
 from graphc.feeds import DimCheck
@@ -274,7 +274,7 @@ class _Decoder:
         if isinstance(op.lowering, Control):
             return self._control(Node(op, inputs, attrs, type, name, where), entry)
         types = tuple(n.type for n in inputs)
-        check_attributes(op, types, attrs)
+        check_use(op, types, attrs)
         if op.name == "with_update":
             require(inputs[1].op.name == "variable", "bad update", "a variable", inputs[1].op.name)
         found, checks = _inferred(op, types, attrs, where)
@@ -310,9 +310,9 @@ class _Decoder:
         numbers = as_list(entry.get("graphs", []), "bodies", lambda v: v)
         require(len(numbers) <= MOST_OPERANDS, "too many bodies", f"at most {MOST_OPERANDS}", len(numbers))
         bodies = tuple(self._body(n) for n in numbers)
-        node = Node(
-            bare.op, bare.inputs, bare.attrs, bare.type, bare.name, bare.where, bodies, checks_of(bodies)
-        )
+        # Not only what type rules assume: also what is checked of bodies because they come from a file.
+        checks = tuple(dict.fromkeys(c for body in bodies for c in body.checks))
+        node = replace(bare, payload=bodies, checks=checks)
         require(
             not any(isinstance(n.type, TupleType) for n in bare.inputs), "bad operands", "tensors", "others"
         )
@@ -388,7 +388,7 @@ def _inferred(
     op: Op, types: tuple[TensorType, ...], attrs: Attrs, where: errors.Where
 ) -> tuple[TensorType, tuple[DimCheck, ...]]:
     """Return what the type rule says; whatever it stumbles over is the file's fault."""
-    ctx = Infer(op.name, where)
+    ctx = Infer(op.name, where, trusted=False)
     try:
         found = op.infer(ctx, *types, **attrs)
     except GraphcError:

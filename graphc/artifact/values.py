@@ -15,17 +15,14 @@ import numpy as np
 
 from graphc import dims
 from graphc.artifact.fields import as_index, as_int, as_list, as_object, as_text, reject, require
-from graphc.dims import Atom, Dim, SymbolicDim
+from graphc.dims import LARGEST_SIZE, Atom, Dim, SymbolicDim
 from graphc.errors import UNKNOWN, ArtifactError, Where
 from graphc.types import DTYPES, DType, TensorType, TupleType
 
-__all__ = ["LARGEST_SIZE", "MOST_AXES", "ValueReader", "ValueWriter"]
+__all__ = ["MOST_AXES", "ValueReader", "ValueWriter"]
 
 Value = TypeVar("Value", bound=Hashable)
 
-# No size, and no number of elements, may come near what would overflow when it is multiplied by a
-# few bytes or a few strides.
-LARGEST_SIZE = 1 << 48
 MOST_AXES = 64
 MOST_RESULTS = 1 << 16
 DEEPEST = 48

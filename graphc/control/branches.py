@@ -22,6 +22,7 @@ from graphc.history import recorded_nodes
 from graphc.ir import Attrs, Graph, Node
 from graphc.lower.rules import Control
 from graphc.ops import zeros_like
+from graphc.ops.attributes import TEXT
 from graphc.ops.op import Op, current_place
 from graphc.tensor import Tensor, TensorLike, as_tensor
 from graphc.types import BOOL, INT64, TupleType, is_float, is_integer
@@ -279,4 +280,15 @@ def _pushed(body: Graph, formals: Mapping[int, Node]) -> list[Tensor | None]:
         return push_forward([(body.inputs[k], Tensor(f)) for k, f in formals.items()], body.outputs)
 
 
-SWITCH = Op("switch", _rule, _run, Control(), _gradient, _batch, _tangent, dtypes=(), cost=100)
+SWITCH = Op(
+    "switch",
+    _rule,
+    _run,
+    Control(),
+    attributes={"what": TEXT},
+    gradient=_gradient,
+    batch=_batch,
+    tangent=_tangent,
+    dtypes=(),
+    cost=100,
+)

@@ -21,6 +21,7 @@ from graphc.dims import Dim
 from graphc.errors import GraphError, Where
 from graphc.ir import Attrs, Graph, Node
 from graphc.lower.rules import Control
+from graphc.ops.attributes import FLAG, SIZE, TEXT, at_least, either, tuple_of
 from graphc.ops.fused import items
 from graphc.ops.op import Op, current_place
 from graphc.tensor import Tensor
@@ -227,4 +228,24 @@ def _batch(size: Dim, batched: tuple[bool, ...], node: Node, *inputs: Tensor) ->
     return loop_rows(size, batched, node, *inputs)
 
 
-LOOP = Op("loop", _rule, _run, Control(), _gradient, _batch, _tangent, dtypes=(), cost=100)
+_COUNT = at_least(0, 1 << 16)
+LOOP = Op(
+    "loop",
+    _rule,
+    _run,
+    Control(),
+    attributes={
+        "what": TEXT,
+        "counted": FLAG,
+        "captures": _COUNT,
+        "carries": _COUNT,
+        "length": either(SIZE, None),
+        "flip": tuple_of(FLAG),
+        "recompute": FLAG,
+    },
+    gradient=_gradient,
+    batch=_batch,
+    tangent=_tangent,
+    dtypes=(),
+    cost=100,
+)

@@ -14,6 +14,7 @@ from graphc.effects import concerned_rows, perform, silent, ticket
 from graphc.errors import ArgumentError, CheckError, DTypeError
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Callback, Expand
+from graphc.ops.attributes import TEXT, Attributes
 from graphc.ops.batching import stacked, with_rank
 from graphc.ops.elementwise import astype
 from graphc.ops.fused import items
@@ -121,5 +122,8 @@ def _batch(
     return node.op(scalar_token(token), all_of(ok) if ok.ndim else ok, *values, **node.attrs)
 
 
-CHECK = Op("debug_check", _check_rule, _meaning, Expand(_expanded), batch=_batch, dtypes=())
-FAIL = Op("debug_fail", token_rule, _fail, Callback(), dtypes=())
+_MESSAGE: Attributes = {"message": TEXT}
+CHECK = Op(
+    "debug_check", _check_rule, _meaning, Expand(_expanded), attributes=_MESSAGE, batch=_batch, dtypes=()
+)
+FAIL = Op("debug_fail", token_rule, _fail, Callback(), attributes=_MESSAGE, dtypes=())

@@ -11,6 +11,7 @@ from graphc.errors import NonFiniteError
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import TEXT
 from graphc.ops.batching import batch_by
 from graphc.ops.op import Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -92,6 +93,7 @@ CHECK_FINITE = Op(
     _rule,
     _numpy,
     Map(_lower),
+    attributes={"label": TEXT},
     gradient=_gradient,
     batch=batch_by(),
     api=check_finite,

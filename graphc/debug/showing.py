@@ -17,6 +17,7 @@ from graphc.effects import TOKEN, concerned_rows, perform, silent, ticket
 from graphc.errors import ArgumentError, caller
 from graphc.ir import Node
 from graphc.lower.rules import Callback
+from graphc.ops.attributes import FLAG, TEXT, Rule, Use, at_least, either
 from graphc.ops.batching import all_stacked, with_rank
 from graphc.ops.extrema import max as maximum_of
 from graphc.ops.op import Infer, Op, current_place
@@ -234,4 +235,22 @@ def _batch(size: Dim, batched: tuple[bool, ...], node: Node, token: Tensor, *giv
     return node.op(scalar_token(token), *before, *values, **attrs)
 
 
-PRINT = Op("debug_print", _print_rule, _show, Callback(), batch=_batch, dtypes=())
+def _is_format(value: Any, use: Use) -> bool:
+    return is_format(value, len(use.types) - 1 - use.attrs["masked"])
+
+
+PRINT = Op(
+    "debug_print",
+    _print_rule,
+    _show,
+    Callback(),
+    attributes={
+        "label": TEXT,
+        "masked": FLAG,
+        "summarize": at_least(1),
+        # Fields that are numbers, and no widths that fill memory.
+        "format": either(Rule("a format string of the values", _is_format), None),
+    },
+    batch=_batch,
+    dtypes=(),
+)

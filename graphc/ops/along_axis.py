@@ -12,6 +12,7 @@ from graphc.dims import Dim, Shape
 from graphc.errors import DTypeError, IndexRangeError, ShapeError, caller
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
+from graphc.ops.attributes import AXIS, SIZE
 from graphc.ops.axes import normalize_axis
 from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.gather import (
@@ -130,6 +131,7 @@ _ALONG = Op(
     _along_rule,
     _along_numpy,
     Map(_along_lower),
+    attributes={"axis": AXIS},
     gradient=_along_gradient,
     batch=batch_by(axis=next_axis),
     api=take_along_axis,
@@ -200,6 +202,7 @@ ADD_ALONG = Op(
     _add_along_rule,
     _add_along_numpy,
     Loop(_add_along_loop),
+    attributes={"axis": AXIS, "size": SIZE},
     gradient=_add_along_gradient,
     batch=batch_by(axis=next_axis),
     samples=_add_along_samples,

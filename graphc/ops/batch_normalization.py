@@ -12,6 +12,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import Node
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import AXIS, REAL
 from graphc.ops.axes import normalize_axis
 from graphc.ops.batching import all_stacked
 from graphc.ops.elementwise import astype
@@ -206,6 +207,7 @@ _BATCH_NORM = Op(
     _batch_rule,
     _batch_numpy,
     Expand(_batch_expand),
+    attributes={"axis": AXIS, "eps": REAL},
     batch=_batch_rows,
     api=batch_norm,
     samples=_batch_samples,

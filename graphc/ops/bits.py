@@ -9,6 +9,7 @@ import numpy as np
 from graphc.errors import DTypeError, caller
 from graphc.lower import expr
 from graphc.lower.rules import Map
+from graphc.ops.attributes import DTYPE
 from graphc.ops.batching import batch_by
 from graphc.ops.op import Array, ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -86,6 +87,7 @@ _BITCAST = Op(
     _rule,
     _numpy,
     Map(lambda site, index: expr.call("bits", site.read(0, index), dtype=site.type.dtype)),
+    attributes={"dtype": DTYPE},
     gradient=_gradient,
     batch=batch_by(),
     api=bitcast,

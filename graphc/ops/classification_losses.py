@@ -17,6 +17,7 @@ from graphc.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Expand, Index, Map, Site
+from graphc.ops.attributes import AXIS, SIZE, at_least
 from graphc.ops.axes import normalize_axis
 from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.elementwise import astype
@@ -188,6 +189,10 @@ _MASK = Op(
     _mask_rule,
     _mask_numpy,
     Map(_mask_lower),
+    attributes={
+        "axis": at_least(0).narrowed("an axis of the result", lambda value, use: value <= use.ndim),
+        "classes": SIZE,
+    },
     batch=batch_by(axis=next_axis),
     samples=_mask_samples,
     dtypes=INTEGERS,
@@ -273,6 +278,7 @@ _SPARSE = Op(
     _sparse_rule,
     _sparse_numpy,
     Expand(_sparse_expand),
+    attributes={"axis": AXIS},
     gradient=_sparse_gradient,
     batch=batch_by(axis=next_axis),
     api=softmax_cross_entropy,
@@ -328,6 +334,7 @@ _DENSE = Op(
     _dense_rule,
     _dense_numpy,
     Expand(_dense_expand),
+    attributes={"axis": AXIS},
     gradient=_dense_gradient,
     batch=batch_by(axis=next_axis),
     api=softmax_cross_entropy,

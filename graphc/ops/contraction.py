@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir import Node
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Contract, Contraction, Index, Site
+from graphc.ops.attributes import Rule, Use
 from graphc.ops.elementwise import astype
 from graphc.ops.op import Array, ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, as_tensor
@@ -184,11 +186,24 @@ def _build(left: tuple[int, ...], right: tuple[int, ...], dtype: type = float) -
     return _CONTRACT(as_tensor(np.ones(left, dtype)), as_tensor(np.ones(right, dtype)), spec="ab,bc->ac")
 
 
+def _is_spec(value: Any, use: Use) -> bool:
+    """Tell whether a text names each label in two of its three places or more, in stored order."""
+    if not isinstance(value, str) or value.count(",") != 1 or value.count("->") != 1:
+        return False
+    left, right, result = (tuple(map(ord, part)) for part in value.replace("->", ",").split(","))
+    parts = [set(left), set(right), set(result)]
+    plain = set(value) - set(",->") <= set(_LETTERS)
+    once = sum(map(len, parts)) == len(left) + len(right) + len(result)
+    shared = all(sum(label in part for part in parts) >= 2 for label in set().union(*parts))
+    return plain and once and shared and stored_order(left, right, result) == result
+
+
 _CONTRACT = Op(
     "contract",
     _contract_rule,
     _contract_numpy,
     Contract(_contract_lower),
+    attributes={"spec": Rule("labels of two operands and a result, in stored order", _is_spec)},
     gradient=_contract_gradient,
     batch=_contract_batch,
     samples=_contract_samples,

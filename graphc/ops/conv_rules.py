@@ -16,6 +16,7 @@ from graphc.dims import Dim, Shape
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Contract, Contraction, Index, Site
+from graphc.ops.attributes import SIZE, Attributes, optional, tuple_of
 from graphc.ops.conv_batching import conv_batch, input_grad_batch, weight_grad_batch
 from graphc.ops.conv_samples import (
     conv_errors,
@@ -25,7 +26,7 @@ from graphc.ops.conv_samples import (
     weight_grad_samples,
 )
 from graphc.ops.op import Array, Gradients, Infer, Op
-from graphc.ops.windows import IntPads, Pads, Windows, spread_windows, take_windows
+from graphc.ops.windows import WINDOWS, IntPads, Pads, Windows, spread_windows, take_windows
 from graphc.tensor import Tensor
 from graphc.types import NUMERIC, TensorType
 
@@ -256,11 +257,16 @@ def _weight_gradient(
     return [CONV(x, h, **attrs), CONV_INPUT_GRAD(g, h, size=x.shape[2:], **attrs)]
 
 
+# A group is empty where the channels are: see `conv_weight_grad`.
+_ATTRIBUTES: Attributes = {**WINDOWS, "groups": SIZE}
+_SPATIAL = tuple_of(SIZE, like="stride")
+
 CONV: Op = Op(
     "conv",
     conv_rule,
     conv_numpy,
     Contract(conv_lower),
+    attributes=_ATTRIBUTES,
     gradient=_conv_gradient,
     batch=conv_batch,
     samples=lambda: conv_samples(CONV),
@@ -273,6 +279,7 @@ CONV_INPUT_GRAD: Op = Op(
     input_grad_rule,
     input_grad_numpy,
     Contract(input_grad_lower),
+    attributes={**_ATTRIBUTES, "size": _SPATIAL},
     gradient=_input_gradient,
     batch=input_grad_batch,
     samples=lambda: input_grad_samples(CONV_INPUT_GRAD),
@@ -285,6 +292,7 @@ CONV_WEIGHT_GRAD: Op = Op(
     weight_grad_rule,
     weight_grad_numpy,
     Contract(weight_grad_lower),
+    attributes={**_ATTRIBUTES, "kernel": _SPATIAL, "channels": optional(SIZE)},
     gradient=_weight_gradient,
     batch=weight_grad_batch,
     samples=lambda: weight_grad_samples(CONV_WEIGHT_GRAD),

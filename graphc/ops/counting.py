@@ -11,6 +11,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError
 from graphc.lower import expr
 from graphc.lower.rules import Map
+from graphc.ops.attributes import DTYPE, SIZE
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Op, Sample
 from graphc.ops.reductions import reduction_axes
@@ -75,6 +76,7 @@ _SIZE = Op(
     lambda ctx, size, dtype: TensorType((), dtype),
     lambda size, dtype: np.asarray(size, dtype),
     Map(lambda site, index: expr.cast(expr.size(site.attrs["size"]), site.type.dtype)),
+    attributes={"size": SIZE, "dtype": DTYPE},
     api=element_count,
     samples=_size_samples,
     errors=lambda: (ErrorSample(lambda: element_count(np.ones(2), axis=1), ArgumentError, "out of range"),),

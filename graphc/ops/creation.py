@@ -10,6 +10,7 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError
 from graphc.lower import expr
 from graphc.lower.rules import Map
+from graphc.ops.attributes import DTYPE, SHAPE, number_of
 from graphc.ops.axes import ShapeLike, as_shape
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Op, Sample
@@ -79,6 +80,7 @@ _FULL = Op(
     lambda ctx, shape, value, dtype: TensorType(shape, dtype),
     lambda shape, value, dtype: np.full(shape, value, dtype),
     Map(lambda site, index: expr.const(site.attrs["value"], site.type.dtype)),
+    attributes={"shape": SHAPE, "dtype": DTYPE, "value": number_of(lambda use: use.attrs["dtype"])},
     api=full,
     samples=_full_samples,
     errors=lambda: (

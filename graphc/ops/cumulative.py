@@ -17,6 +17,7 @@ from graphc.errors import ArgumentError
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
+from graphc.ops.attributes import AXIS, FLAG, INTEGER, Attributes, number_of
 from graphc.ops.axes import normalize_axis
 from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -210,11 +211,14 @@ def _running_errors(function: Callable[..., Any]) -> Callable[[], Iterable[Error
     )
 
 
+_RUNNING: Attributes = {"axis": AXIS, "reverse": FLAG}
+
 _SUM = Op(
     "cumulative_sum",
     _running_rule,
     _running_numpy(np.cumsum),
     _running_loop(0, "acc + wide(in0[p])"),
+    attributes=_RUNNING,
     gradient=_sum_gradient,
     batch=batch_by(axis=next_axis),
     api=cumulative_sum,
@@ -226,6 +230,7 @@ _PROD = Op(
     _running_rule,
     _running_numpy(np.cumprod),
     _running_loop(1, "acc * wide(in0[p])"),
+    attributes=_RUNNING,
     gradient=_prod_gradient,
     batch=batch_by(axis=next_axis),
     api=cumulative_prod,
@@ -278,6 +283,7 @@ _SCAN = Op(
     _scan_rule,
     _scan_numpy,
     _running_loop(0, "wide(in0[p]) * acc + wide(in1[p])"),
+    attributes=_RUNNING,
     gradient=_scan_gradient,
     batch=batch_by(axis=next_axis),
     samples=_scan_samples,
@@ -332,6 +338,7 @@ _SHIFT = Op(
     _shift_rule,
     _shift_numpy,
     Map(_shift_lower),
+    attributes={"axis": AXIS, "offset": INTEGER, "fill": number_of(lambda use: use.types[0].dtype)},
     gradient=_shift_gradient,
     batch=batch_by(axis=next_axis),
     samples=_shift_samples,

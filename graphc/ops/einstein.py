@@ -19,6 +19,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import at_least, tuple_of
 from graphc.ops.batching import batch_by, first_kept
 from graphc.ops.contraction import Labels, contract_pair, permute_labels, stored_order, sum_labels
 from graphc.ops.elementwise import astype
@@ -108,11 +109,19 @@ def _diagonal_errors() -> Iterable[ErrorSample]:
     yield ErrorSample(lambda: einsum("ii->i", np.ones((2, 3))), ShapeError, "diagonal")
 
 
+_LABELS = tuple_of(at_least(0)).narrowed(
+    "without gaps", lambda value, use: set(value) == set(range(len(set(value))))
+)
+_FIRST_LABELS = _LABELS.narrowed(
+    "numbered as they first stand", lambda value, use: list(dict.fromkeys(value)) == sorted(set(value))
+)
+
 _DIAGONAL: Op = Op(
     "diagonal",
     _diagonal_rule,
     _diagonal_view,
     Map(_diagonal_lower),
+    attributes={"labels": _FIRST_LABELS},
     gradient=_diagonal_gradient,
     batch=batch_by(labels=first_kept),
     samples=_diagonal_samples,
@@ -123,6 +132,7 @@ _EMBED: Op = Op(
     _embed_rule,
     _embed_numpy,
     Map(_embed_lower),
+    attributes={"labels": _LABELS},
     gradient=_embed_gradient,
     batch=batch_by(labels=first_kept),
     samples=_embed_samples,

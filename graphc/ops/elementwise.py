@@ -6,7 +6,7 @@ inserts the conversions, so rules, gradients and lowerings see one dtype only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Callback, Index, Map, Site
+from graphc.ops.attributes import DTYPE, Rule
 from graphc.ops.batching import aligned, batch_by
 from graphc.ops.elementwise_docs import document
 from graphc.ops.elementwise_samples import Domain, default_samples
@@ -100,6 +101,7 @@ def elementwise_op(
     *,
     dtypes: Sequence[DType],
     result: Result = same,
+    attributes: Mapping[str, Rule] = {},
     gradient: Callable[..., Gradients] | None = None,
     commutative: bool = False,
     cost: int = 1,
@@ -119,6 +121,7 @@ def elementwise_op(
         _rule(dtypes, result),
         numpy,
         Callback() if scalar is None else _map(scalar),
+        attributes=attributes,
         gradient=None if gradient is None else _stretched(gradient),
         batch=aligned,
         tangent=None if gradient is None else _directional(gradient),
@@ -369,6 +372,7 @@ _ASTYPE = Op(
     _astype_rule,
     _astype_numpy,
     Map(lambda site, index: expr.cast(site.read(0, index), site.type.dtype)),
+    attributes={"dtype": DTYPE},
     gradient=_astype_gradient,
     batch=batch_by(),
     api=astype,

@@ -15,6 +15,7 @@ import numpy as np
 from graphc import ops
 from graphc.errors import ArgumentError, ShapeError
 from graphc.lower.rules import AxisReduce
+from graphc.ops.attributes import AXES, FLAG, REDUCED, Attributes
 from graphc.ops.axes import normalize_axis
 from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.elementwise import astype
@@ -155,6 +156,7 @@ _MAX = Op(
     reduction_rule(NUMERIC, _same, has_identity=False),
     _max_numpy,
     AxisReduce("max"),
+    attributes=REDUCED,
     gradient=_extremum_gradient,
     batch=batch_by(axes=next_axes),
     api=max,
@@ -167,6 +169,7 @@ _MIN = Op(
     reduction_rule(NUMERIC, _same, has_identity=False),
     _min_numpy,
     AxisReduce("min"),
+    attributes=REDUCED,
     gradient=_extremum_gradient,
     batch=batch_by(axes=next_axes),
     api=min,
@@ -297,11 +300,17 @@ def _search_errors(function: Callable[..., Any]) -> Callable[[], Iterable[ErrorS
     )
 
 
+# A position within several axes counts in their order.
+_SEARCH: Attributes = {
+    "axes": AXES.narrowed("in rising order", lambda value, use: list(value) == sorted(value)),
+    "keepdims": FLAG,
+}
 _ARGMAX = Op(
     "argmax",
     _search_rule,
     _search_numpy(np.argmax),
     AxisReduce("argmax"),
+    attributes=_SEARCH,
     batch=batch_by(axes=next_axes),
     api=argmax,
     samples=_search_samples(np.argmax),
@@ -313,6 +322,7 @@ _ARGMIN = Op(
     _search_rule,
     _search_numpy(np.argmin),
     AxisReduce("argmin"),
+    attributes=_SEARCH,
     batch=batch_by(axes=next_axes),
     api=argmin,
     samples=_search_samples(np.argmin),

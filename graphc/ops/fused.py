@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.errors import GraphError
 from graphc.ir import Attrs, Graph, Node
 from graphc.lower.rules import Fused, Item, Map
+from graphc.ops.attributes import Use, at_least
 from graphc.ops.batching import batch_by
 from graphc.ops.op import Infer, Op, make_node
 from graphc.types import TensorType, TupleType
@@ -23,8 +24,19 @@ def _item_rule(ctx: Infer, source: TupleType, index: int) -> TensorType:
     return source.items[index]
 
 
+def _is_result(value: Any, use: Use) -> bool:
+    several = use.types[0] if use.types else None
+    return isinstance(several, TupleType) and value < len(several.items)
+
+
 FUSED = Op("fused", _unused, _unused, Fused())
-ITEM = Op("item", _item_rule, lambda values, index: values[index], Item())
+ITEM = Op(
+    "item",
+    _item_rule,
+    lambda values, index: values[index],
+    Item(),
+    attributes={"index": at_least(0).narrowed("a result of the operand", _is_result)},
+)
 COPY = Op(
     "copy",
     lambda ctx, x: x,

@@ -18,6 +18,7 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr, call
+from graphc.ops.attributes import at_least
 from graphc.ops.elementwise import elementwise_op, operands
 from graphc.ops.op import ErrorSample, Gradients, Sample
 from graphc.tensor import Tensor, TensorLike
@@ -193,6 +194,8 @@ _POLYGAMMA = elementwise_op(
     "polygamma",
     _polygamma_numpy,
     _scalar,
+    # Of higher orders, which no user reaches by derivatives, the expression would only be long.
+    attributes={"n": at_least(1, 100)},
     dtypes=FLOATS,
     gradient=_gradient,
     cost=150,

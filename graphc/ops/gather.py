@@ -19,6 +19,7 @@ from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
+from graphc.ops.attributes import AXIS, SHAPE, Attributes, Use, at_least
 from graphc.ops.batching import all_stacked, row_numbers
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.transpose import moveaxis
@@ -207,6 +208,7 @@ _GATHER = Op(
     _gather_rule,
     _gather_numpy,
     Map(_gather_lower),
+    attributes={"axis": AXIS},
     gradient=_gather_gradient,
     batch=_gather_batch,
     samples=_gather_samples,
@@ -317,11 +319,20 @@ def _call_scatter(*operands: Tensor, shape: Shape, axis: int) -> Tensor:
     return scatter_sum(list(operands[:-1]), operands[-1], shape, axis)
 
 
+def _has_indexed_axes(value: Any, use: Use) -> bool:
+    return bool(value + len(use.types) - 1 <= len(use.attrs["shape"]))
+
+
+SCATTERED: Attributes = {
+    "shape": SHAPE,
+    "axis": at_least(0).narrowed("followed by an axis for each index", _has_indexed_axes),
+}
 _SCATTER = Op(
     "scatter_sum",
     _scatter_rule,
     _scatter_numpy,
     Loop(_scatter_loop),
+    attributes=SCATTERED,
     gradient=_scatter_gradient,
     batch=_scatter_batch,
     samples=_scatter_samples,

@@ -19,8 +19,9 @@ from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Loop, LoopBody, LoopSite, Map, Site
+from graphc.ops.attributes import AXIS, at_least
 from graphc.ops.batching import all_stacked
-from graphc.ops.gather import index_rule, key_of, zero_fill
+from graphc.ops.gather import SCATTERED, index_rule, key_of, zero_fill
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import INT64, NUMERIC, TensorType
@@ -160,6 +161,7 @@ _GATHER = Op(
     _gather_rule,
     _gather_numpy,
     Map(_gather_lower),
+    attributes={"axis": AXIS, "batch": at_least(0)},
     gradient=_gather_gradient,
     batch=_gather_batch,
     samples=_gather_samples,
@@ -252,6 +254,7 @@ _SCATTER = Op(
     _scatter_rule,
     _scatter_numpy,
     Loop(_scatter_loop),
+    attributes={**SCATTERED, "batch": at_least(0)},
     gradient=_scatter_gradient,
     batch=_scatter_batch,
     samples=_scatter_samples,

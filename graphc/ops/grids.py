@@ -17,6 +17,7 @@ from graphc import dims, ops
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import FLAG, word
 from graphc.ops.axes import as_dim
 from graphc.ops.batching import merged
 from graphc.ops.counting import size_tensor
@@ -293,6 +294,7 @@ _GRID_SAMPLE = Op(
     _rule,
     _numpy,
     Expand(_expand),
+    attributes={"align_corners": FLAG, "mode": word(*_MODES), "padding_mode": word(*_PADDINGS)},
     batch=merged,
     api=grid_sample,
     samples=_samples,

@@ -14,6 +14,7 @@ import numpy as np
 from graphc import dims, ops
 from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import REAL, at_least
 from graphc.ops.axes import is_int
 from graphc.ops.batching import merged
 from graphc.ops.elementwise import number, operands
@@ -266,6 +267,7 @@ _GROUP_NORM = Op(
     _groups_rule,
     _groups_numpy,
     Expand(_groups_expand),
+    attributes={"groups": at_least(1), "eps": REAL},
     api=group_norm,
     samples=_groups_samples,
     errors=_groups_errors,
@@ -331,6 +333,7 @@ _LOCAL = Op(
     _local_rule,
     _local_numpy,
     Expand(_local_expand),
+    attributes={"size": at_least(1), "alpha": REAL, "beta": REAL, "k": REAL},
     batch=merged,
     api=local_response_norm,
     samples=_local_samples,

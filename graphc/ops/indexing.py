@@ -12,6 +12,7 @@ from graphc.errors import ArgumentError, DTypeError, IndexRangeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import DTYPE, SIZE
 from graphc.ops.axes import as_dim, is_int, normalize_axis
 from graphc.ops.batching import batch_by
 from graphc.ops.elementwise import astype
@@ -241,6 +242,7 @@ _ONE_HOT = Op(
     _one_hot_rule,
     _one_hot_numpy,
     Map(_one_hot_lower),
+    attributes={"size": SIZE, "dtype": DTYPE},
     batch=batch_by(),
     api=one_hot,
     samples=_one_hot_samples,

@@ -13,6 +13,7 @@ from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Join, Site
+from graphc.ops.attributes import AXIS
 from graphc.ops.axes import is_int, normalize_axis
 from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.elementwise import astype
@@ -151,6 +152,7 @@ _CONCAT = Op(
     _concat_rule,
     lambda *xs, axis: np.concatenate(xs, axis),
     Join(_concat_lower),
+    attributes={"axis": AXIS},
     gradient=_concat_gradient,
     batch=batch_by(axis=next_axis),
     api=concat,

@@ -12,6 +12,7 @@ from graphc.ir import Node
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Contract, Contraction, Index, Site
+from graphc.ops.attributes import FLAG
 from graphc.ops.batching import aligned
 from graphc.ops.contraction import Labels, contract_pair
 from graphc.ops.elementwise import astype
@@ -242,6 +243,7 @@ _MATMUL = Op(
     _matmul_rule,
     _matmul_numpy,
     Contract(_matmul_lower),
+    attributes={"transpose_a": FLAG, "transpose_b": FLAG},
     gradient=_matmul_gradient,
     batch=_matmul_batch,
     api=matmul,

@@ -12,6 +12,7 @@ import numpy as np
 from graphc.errors import ArgumentError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr, call, const
+from graphc.ops.attributes import REAL, Attributes, word
 from graphc.ops.elementwise import elementwise_op, number, operands, unary
 from graphc.ops.elementwise_samples import default_samples
 from graphc.ops.functions import erf, erf_numpy, exp, tanh
@@ -86,6 +87,7 @@ def _activation(
     scalar: Callable[..., Expr],
     gradient: Callable[..., Gradients],
     *,
+    attributes: Attributes,
     api: Callable[..., Tensor],
     cost: int,
     options: Iterable[dict[str, Any]] = ({},),
@@ -99,6 +101,7 @@ def _activation(
         numpy,
         scalar,
         dtypes=FLOATS,
+        attributes=attributes,
         gradient=gradient,
         cost=cost,
         api=api,
@@ -152,6 +155,7 @@ _LEAKY_RELU = _activation(
     lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
     lambda x, negative_slope: expr.where(x > 0, x, negative_slope * x),
     lambda g, out, x, negative_slope: [where(x > 0, g, g * negative_slope)],
+    attributes={"negative_slope": REAL},
     api=leaky_relu,
     cost=2,
     options=({}, {"negative_slope": 0.2}, {"negative_slope": -1.0}),
@@ -233,6 +237,7 @@ _ELU = _activation(
     _elu_numpy,
     _elu_scalar,
     _elu_gradient,
+    attributes={"alpha": REAL, "scale": REAL},
     api=elu,
     cost=20,
     options=({}, {"alpha": 0.3}),
@@ -325,6 +330,7 @@ _GELU = _activation(
     _gelu_numpy,
     lambda x, approximate: _GELU_FORMS[approximate][0](x),
     lambda g, out, x, approximate: [g * _GELU_FORMS[approximate][1](x)],
+    attributes={"approximate": word(*_GELU_FORMS)},
     api=gelu,
     cost=25,
     options=({}, {"approximate": "tanh"}),

@@ -12,6 +12,7 @@ from graphc.dims import Dim
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import Node
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import AXES
 from graphc.ops.batching import next_axes, stacked, with_rank
 from graphc.ops.extrema import max as max_
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -150,6 +151,7 @@ _MASKED_SOFTMAX = Op(
     _rule,
     _numpy,
     Expand(_expand),
+    attributes={"axes": AXES},
     gradient=_gradient,
     batch=_batch,
     api=masked_softmax,

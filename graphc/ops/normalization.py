@@ -16,6 +16,7 @@ from graphc import ops
 from graphc.dims import Shape
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import AXES, REAL, Attributes
 from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
 from graphc.ops.reductions import Axes, reduction_axes
@@ -252,11 +253,14 @@ def _norm_errors(function: Callable[..., Tensor]) -> Iterable[ErrorSample]:
     yield ErrorSample(lambda: function(x, np.ones((2, 3))), ShapeError, "weight does not fit")
 
 
+_ATTRIBUTES: Attributes = {"axes": AXES, "eps": REAL}
+
 STANDARDIZE = Op(
     "standardize",
     _norm_rule,
     _standardize_numpy,
     Expand(_standardize_expand),
+    attributes=_ATTRIBUTES,
     gradient=_standardize_gradient,
     batch=batch_by(axes=next_axes),
     api=layer_norm,
@@ -270,6 +274,7 @@ _RMS = Op(
     _norm_rule,
     _rms_numpy,
     Expand(_rms_expand),
+    attributes=_ATTRIBUTES,
     gradient=_rms_gradient,
     batch=batch_by(axes=next_axes),
     api=rms_norm,

@@ -10,6 +10,7 @@ import numpy as np
 from graphc import ops
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import REAL, REDUCED
 from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.elementwise import astype
 from graphc.ops.extrema import max as max_
@@ -138,6 +139,7 @@ _NORM = Op(
     _norm_rule,
     _norm_numpy,
     Expand(_norm_expand),
+    attributes={**REDUCED, "ord": REAL.narrowed("not 0", lambda value, use: value != 0)},
     gradient=_norm_gradient,
     batch=batch_by(axes=next_axes),
     api=vector_norm,

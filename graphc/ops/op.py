@@ -18,10 +18,11 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphcError, GraphError, ShapeError, Where, caller
-from graphc.feeds import DimCheck
+from graphc.feeds import DimCheck, at_most
 from graphc.history import on_behalf_of
 from graphc.ir import Attrs, Node
 from graphc.lower.rules import Control, Expand, Fused, Leaf, Lowering
+from graphc.ops.attributes import Attributes
 from graphc.types import DTYPES, DType, TensorType
 
 if TYPE_CHECKING:
@@ -81,11 +82,22 @@ class ErrorSample:
 
 
 class Infer:
-    """Handed to a type rule: raises its errors and records what it assumes of sizes."""
+    """Handed to a type rule: raises its errors and records what it assumes of sizes.
 
-    def __init__(self, op: str, where: Where) -> None:
+    Parameters
+    ----------
+    op : str
+        Name of the op.
+    where : Where
+        The user's line.
+    trusted : bool
+        Whether public functions have chosen the attributes; not so in a graph from a file.
+    """
+
+    def __init__(self, op: str, where: Where, trusted: bool = True) -> None:
         self.op = op
         self.where = where
+        self.trusted = trusted
         self.checks: list[DimCheck] = []
 
     def shape_error(self, what: str, expected: object, given: object) -> NoReturn:
@@ -104,6 +116,10 @@ class Infer:
             self.shape_error(why, f"equal sizes ({a})", b)
         self.checks.append(DimCheck(a, b, f"{self.op}: {why}", self.where, error))
         return a if isinstance(a, int) else b if isinstance(b, int) else a
+
+    def at_most(self, low: Dim, high: Dim, why: str) -> None:
+        """Record that ``low <= high``, unless that is proven."""
+        self.checks.extend(at_most(low, high, f"{self.op}: {why}", self.where))
 
     def broadcast(self, *shapes: Shape) -> Shape:
         """Return the broadcast shape; a static 1 stretches, a symbolic size never silently does."""
@@ -171,6 +187,9 @@ class Op:
         result along one tangent, or None for no change, per input.  Of an op with several
         results, a sequence with one entry per result.  Where it is absent, the transpose of
         `gradient` is taken.
+    attributes : mapping
+        What each attribute may be, by rules of `graphc.ops.attributes`; graphs that no public function built
+        are held to them.
     api : callable, optional
         The public function that builds it.
     samples, errors : callable
@@ -193,6 +212,7 @@ class Op:
     gradient: Callable[..., Gradients] | None = None
     batch: Batch | None = None
     tangent: Callable[..., Tensor | Gradients | None] | None = None
+    attributes: Attributes = field(default_factory=dict)
     api: Callable[..., Any] | None = None
     samples: Callable[[], Iterable[Sample]] = lambda: ()
     errors: Callable[[], Iterable[ErrorSample]] = lambda: ()

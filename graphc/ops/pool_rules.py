@@ -19,9 +19,10 @@ from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
 from graphc.ops import pool_samples
+from graphc.ops.attributes import SIZE, Attributes, tuple_of
 from graphc.ops.batching import merged
 from graphc.ops.op import Array, Gradients, Infer, Op
-from graphc.ops.windows import IntPads, Ints, Pads, Windows, spread_windows, take_windows
+from graphc.ops.windows import PAD, STEPS, WINDOWS, IntPads, Ints, Pads, Windows, spread_windows, take_windows
 from graphc.tensor import Tensor
 from graphc.types import FLOATS, INT64, NUMERIC, DType, TensorType, is_float
 
@@ -128,11 +129,15 @@ def _max_gradient(g: Tensor, out: Tensor, x: Tensor, **attrs: Any) -> Gradients:
     return [MAX_POOL_SCATTER(g, MAX_POOL_INDEX(x, **attrs), size=x.shape[2:], **attrs)]
 
 
+_POOLED: Attributes = {"kernel": STEPS, **WINDOWS}
+_SPATIAL = tuple_of(SIZE, like="kernel")
+
 MAX_POOL: Op = Op(
     "max_pool",
     _max_rule,
     _max_numpy,
     Map(_window_reduction("max")),
+    attributes=_POOLED,
     gradient=_max_gradient,
     batch=merged,
     samples=lambda: pool_samples.max_samples(MAX_POOL),
@@ -145,6 +150,7 @@ MAX_POOL_INDEX: Op = Op(
     _max_index_rule,
     _max_index_numpy,
     Map(_window_reduction("argmax")),
+    attributes=_POOLED,
     batch=merged,
     samples=lambda: pool_samples.index_samples(MAX_POOL_INDEX),
     dtypes=NUMERIC,
@@ -223,6 +229,7 @@ MAX_POOL_SCATTER: Op = Op(
     _scatter_rule,
     _scatter_numpy,
     Map(_scatter_lower),
+    attributes={**_POOLED, "size": _SPATIAL},
     gradient=_scatter_gradient,
     batch=merged,
     samples=lambda: pool_samples.scatter_samples(MAX_POOL_SCATTER),
@@ -234,6 +241,7 @@ MAX_POOL_GATHER: Op = Op(
     _gather_rule,
     _gather_numpy,
     Map(_gather_lower),
+    attributes=_POOLED,
     gradient=_gather_gradient,
     batch=merged,
     samples=lambda: pool_samples.gather_samples(MAX_POOL_GATHER),
@@ -321,11 +329,14 @@ def _avg_grad_gradient(h: Tensor, out: Tensor, g: Tensor, size: Shape, **attrs: 
     return [AVG_POOL(h, **attrs)]
 
 
+_AVERAGED: Attributes = {**_POOLED, "counted": tuple_of(PAD, like="kernel")}
+
 AVG_POOL: Op = Op(
     "avg_pool",
     _avg_rule,
     _avg_numpy,
     Map(_avg_lower),
+    attributes=_AVERAGED,
     gradient=_avg_gradient,
     batch=merged,
     samples=lambda: pool_samples.avg_samples(AVG_POOL),
@@ -338,6 +349,7 @@ AVG_POOL_GRAD: Op = Op(
     _avg_grad_rule,
     _avg_grad_numpy,
     Map(_avg_grad_lower),
+    attributes={**_AVERAGED, "size": _SPATIAL},
     gradient=_avg_grad_gradient,
     batch=merged,
     samples=lambda: pool_samples.avg_grad_samples(AVG_POOL_GRAD),

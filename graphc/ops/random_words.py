@@ -12,6 +12,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import DTYPE, SHAPE, at_least
 from graphc.ops.batching import batch_by, sized
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
 from graphc.ops.threefry import (
@@ -91,6 +92,7 @@ RANDOM_WORD = Op(
     _word_rule,
     _word_numpy,
     Map(_word_lower),
+    attributes={"shape": SHAPE, "word": at_least(0, 1)},
     gradient=no_gradient,
     batch=batch_by(shape=sized),
     api=random_words,
@@ -167,6 +169,7 @@ RANDOM_UNIFORM = Op(
     _uniform_rule,
     _uniform_numpy,
     Map(_uniform_lower),
+    attributes={"shape": SHAPE, "dtype": DTYPE},
     gradient=no_gradient,
     batch=batch_by(shape=sized),
     api=random_uniform,

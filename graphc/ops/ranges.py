@@ -14,6 +14,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import DIM, DTYPE, REAL, SIZE, Rule, tuple_of
 from graphc.ops.axes import as_dim, is_int
 from graphc.ops.elementwise import astype
 from graphc.ops.op import ErrorSample, Infer, Op, Sample
@@ -132,11 +133,15 @@ def _call_arange(args: tuple[Any, ...], dtype: Any) -> Tensor:
     return arange(**dict(zip(("start", "stop", "step"), args, strict=False)), dtype=dtype)
 
 
+_START = Rule(
+    "a number or symbolic size", lambda value, use: isinstance(value, float) or DIM.holds(value, use)
+)
 _IOTA = Op(
     "arange",
     lambda ctx, size, start, step, dtype: TensorType((size,), dtype),
     _iota_numpy,
     Map(_iota_lower),
+    attributes={"size": SIZE, "start": _START, "step": REAL, "dtype": DTYPE},
     api=arange,
     samples=_iota_samples,
     errors=lambda: (
@@ -249,6 +254,7 @@ _EYE = Op(
     _eye_rule,
     lambda shape, k, dtype: np.eye(shape[0], shape[1], k, dtype=dtype),
     Map(_eye_lower),
+    attributes={"shape": tuple_of(SIZE, count=2), "k": DIM, "dtype": DTYPE},
     api=eye,
     samples=_eye_samples,
     errors=lambda: (

@@ -18,6 +18,7 @@ from graphc import ops
 from graphc.dims import Shape
 from graphc.errors import ArgumentError
 from graphc.lower.rules import AxisReduce
+from graphc.ops.attributes import REDUCED
 from graphc.ops.axes import normalize_axes
 from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.cumulative import product_of_others
@@ -165,6 +166,7 @@ _SUM = Op(
     reduction_rule(DTYPES, _accumulator),
     _sum_numpy,
     AxisReduce("sum"),
+    attributes=REDUCED,
     gradient=_sum_gradient,
     batch=batch_by(axes=next_axes),
     api=sum,
@@ -238,6 +240,7 @@ _PROD = Op(
     reduction_rule(DTYPES, _accumulator),
     _prod_numpy,
     AxisReduce("prod"),
+    attributes=REDUCED,
     gradient=_prod_gradient,
     batch=batch_by(axes=next_axes),
     api=prod,
@@ -343,6 +346,7 @@ _ANY = Op(
     reduction_rule(DTYPES, _boolean),
     _any_numpy,
     AxisReduce("any"),
+    attributes=REDUCED,
     batch=batch_by(axes=next_axes),
     api=any,
     samples=_logical_samples(np.any),
@@ -353,6 +357,7 @@ _ALL = Op(
     reduction_rule(DTYPES, _boolean),
     _all_numpy,
     AxisReduce("all"),
+    attributes=REDUCED,
     batch=batch_by(axes=next_axes),
     api=all,
     samples=_logical_samples(np.all),

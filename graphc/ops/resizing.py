@@ -17,6 +17,7 @@ from graphc import dims, ops
 from graphc.dims import Dim, Shape
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import AXIS, FLAG, SIZE, Use, word
 from graphc.ops.axes import as_dim, is_int
 from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.counting import size_tensor
@@ -334,11 +335,23 @@ def _errors() -> Iterable[ErrorSample]:
     yield ErrorSample(lambda: resize(x[..., :0], 2), ShapeError, "nothing to interpolate")
 
 
+def _has_corners(value: Any, use: Use) -> bool:
+    return not (value and use.attrs["mode"] in _NEAREST)
+
+
 _RESIZE: Op = Op(
     "resize",
     _rule,
     _numpy,
     Expand(_expand),
+    attributes={
+        "axis": AXIS,
+        "adjoint": FLAG,
+        "old": SIZE,
+        "new": SIZE,
+        "mode": word(*_CURVES),
+        "align_corners": FLAG.narrowed("of modes that interpolate", _has_corners),
+    },
     gradient=_gradient,
     batch=batch_by(axis=next_axis),
     api=resize,

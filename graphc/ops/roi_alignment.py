@@ -12,6 +12,7 @@ from graphc import ops
 from graphc.dims import Dim
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import FLAG, REAL, at_least, tuple_of
 from graphc.ops.axes import is_int
 from graphc.ops.counting import size_tensor
 from graphc.ops.elementwise import astype, number, operands
@@ -214,6 +215,12 @@ _ROI_ALIGN = Op(
     _rule,
     _numpy,
     Expand(_expand),
+    attributes={
+        "cells": tuple_of(at_least(1), count=2),
+        "aligned": FLAG,
+        "scale": REAL,
+        "points": at_least(1, 1024),
+    },
     api=roi_align,
     samples=_samples,
     errors=_errors,

@@ -16,6 +16,7 @@ from graphc.dims import Dim, Shape
 from graphc.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError, caller
 from graphc.ir import Node
 from graphc.lower.rules import Loop, LoopBody, LoopSite
+from graphc.ops.attributes import word
 from graphc.ops.axes import normalize_axis
 from graphc.ops.batching import all_stacked, row_numbers
 from graphc.ops.elementwise import astype
@@ -287,6 +288,7 @@ SCATTER_INTO = Op(
     _rule,
     _numpy,
     Loop(_loop),
+    attributes={"combine": word(*get_args(Combine))},
     gradient=_gradient,
     batch=_batch,
     api=put_along_axis,

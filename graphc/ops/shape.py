@@ -12,6 +12,7 @@ from graphc.dims import Dim, Shape
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.ir import Node
 from graphc.lower.rules import Alias, Map
+from graphc.ops.attributes import AXES, SHAPE, Rule, Use, distinct_axes
 from graphc.ops.axes import ShapeLike, as_shape, normalize_axes
 from graphc.ops.batching import batch_by, next_axes, sized, with_rank
 from graphc.ops.elementwise import unbroadcast
@@ -117,6 +118,7 @@ _RESHAPE = Op(
     _reshape_rule,
     lambda x, shape: x.reshape(shape),
     Alias(),
+    attributes={"shape": SHAPE},
     gradient=lambda g, out, x, shape: [reshape(g, x.shape)],
     batch=batch_by(shape=sized),
     api=reshape,
@@ -205,11 +207,16 @@ def _expand_samples() -> Iterable[Sample]:
         yield Sample((x,), {"axis": axis}, expected=np.expand_dims(x, axis))
 
 
+def _are_new_axes(value: Any, use: Use) -> bool:
+    return isinstance(value, tuple) and distinct_axes(value, use.ndim + len(value))
+
+
 _EXPAND_DIMS = Op(
     "expand_dims",
     _expand_rule,
     lambda x, axes: np.expand_dims(x, axes),
     Alias(),
+    attributes={"axes": Rule("distinct axes of the result", _are_new_axes)},
     gradient=lambda g, out, x, axes: [squeeze(g, axes)],
     batch=batch_by(axes=next_axes),
     api=expand_dims,
@@ -281,6 +288,7 @@ _SQUEEZE = Op(
     _squeeze_rule,
     lambda x, axes: np.squeeze(x, axes),
     Alias(),
+    attributes={"axes": AXES},
     gradient=lambda g, out, x, axes: [expand_dims(g, axes)],
     batch=batch_by(axes=next_axes),
     api=squeeze,
@@ -364,6 +372,7 @@ _BROADCAST = Op(
     _broadcast_rule,
     lambda x, shape: np.broadcast_to(x, shape),
     Map(lambda site, index: site.broadcast(0, index)),
+    attributes={"shape": SHAPE},
     gradient=lambda g, out, x, shape: [unbroadcast(g, x)],
     batch=_broadcast_batch,
     api=broadcast_to,

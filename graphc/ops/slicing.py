@@ -17,6 +17,7 @@ from graphc.errors import ArgumentError, GraphcError, IndexRangeError, ShapeErro
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import INTEGER, OFFSETS, SHAPE, number_of, tuple_of
 from graphc.ops.axes import is_int, normalize_axes, normalize_axis
 from graphc.ops.batching import batch_by, by_one, from_zero, sized
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -52,9 +53,10 @@ def _slice_rule(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: t
 
 def _require_inside(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> None:
     for axis, (n, start, count, step) in enumerate(zip(x.shape, starts, sizes, steps, strict=True)):
-        if isinstance(count, int) and count > 0:
-            last = start + (count - 1) * step
-            low, high = (start, last) if step > 0 else (last, start)
+        if not isinstance(count, int):
+            _suspect(ctx, n, start, count, step)
+        elif count > 0:
+            low, high = _ends(start, count, step)
             # One element in steps of 1 is how x[i] selects.
             error: type[GraphcError] = IndexRangeError if (count, step) == (1, 1) else ShapeError
             reach = f"index {low} is out of range for" if low == high else "the window reaches beyond"
@@ -62,6 +64,22 @@ def _require_inside(ctx: Infer, x: TensorType, starts: Shape, sizes: Shape, step
             # min(n, high + 1) == high + 1 says high < n, in the one relation that checks can state.
             ctx.same(high + 1, dims.minimum(n, high + 1), why, error)
             ctx.same(low, dims.maximum(low, 0), why, error)
+
+
+def _suspect(ctx: Infer, n: Dim, start: Dim, count: Dim, step: int) -> None:
+    """Record for a graph of doubtful origin that a window of symbolic size lies within `n` elements."""
+    if ctx.trusted:
+        return
+    low, high = _ends(start, count, step)
+    some = dims.minimum(1, count)  # an empty window lies anywhere
+    ctx.at_most((high + 1) * some, n, "a window reaches beyond its operand")
+    ctx.at_most(0, low * some, "a window begins before its operand")
+
+
+def _ends(start: Dim, count: Dim, step: int) -> tuple[Dim, Dim]:
+    """Return the smallest and the largest index of a window."""
+    last = start + (count - 1) * step
+    return (start, last) if step > 0 else (last, start)
 
 
 def _window(starts: Any, sizes: Any, steps: tuple[int, ...]) -> tuple[Array, ...]:
@@ -115,11 +133,13 @@ def _slice_samples() -> Iterable[Sample]:
         yield Sample((x,), kwargs, expected=expected, call=slice_window)
 
 
+_STEPS = tuple_of(INTEGER.narrowed("not 0", lambda value, use: value != 0))
 _SLICE = Op(
     "slice",
     _slice_rule,
     _slice_numpy,
     Map(_slice_lower),
+    attributes={"starts": OFFSETS, "sizes": SHAPE, "steps": _STEPS},
     gradient=_slice_gradient,
     batch=batch_by(starts=from_zero, sizes=sized, steps=by_one),
     samples=_slice_samples,
@@ -210,6 +230,12 @@ _PLACE = Op(
     _place_rule,
     _place_numpy,
     Map(_place_lower),
+    attributes={
+        "shape": SHAPE,
+        "starts": OFFSETS,
+        "steps": _STEPS,
+        "value": number_of(lambda use: use.types[0].dtype),
+    },
     gradient=_place_gradient,
     batch=batch_by(shape=sized, starts=from_zero, steps=by_one),
     samples=_place_samples,

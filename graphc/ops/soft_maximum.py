@@ -14,6 +14,7 @@ import numpy as np
 from graphc import ops
 from graphc.errors import ArgumentError
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import AXES, REDUCED
 from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.extrema import max as max_
 from graphc.ops.op import ErrorSample, Gradients, Infer, Op, Sample
@@ -208,6 +209,7 @@ _SOFTMAX = Op(
     _softmax_rule,
     _softmax_numpy,
     Expand(_softmax_expand),
+    attributes={"axes": AXES},
     gradient=_softmax_gradient,
     batch=batch_by(axes=next_axes),
     api=softmax,
@@ -221,6 +223,7 @@ _LOG_SOFTMAX = Op(
     _softmax_rule,
     _log_softmax_numpy,
     Expand(_log_softmax_expand),
+    attributes={"axes": AXES},
     gradient=_log_softmax_gradient,
     batch=batch_by(axes=next_axes),
     api=log_softmax,
@@ -283,6 +286,7 @@ _LOGSUMEXP = Op(
     _logsumexp_rule,
     _logsumexp_numpy,
     Expand(_logsumexp_expand),
+    attributes=REDUCED,
     gradient=_logsumexp_gradient,
     batch=batch_by(axes=next_axes),
     api=logsumexp,

@@ -16,6 +16,7 @@ import numpy as np
 from graphc import dims, ops
 from graphc.errors import ArgumentError, IndexRangeError, ShapeError, caller
 from graphc.lower.rules import Loop, LoopBody, LoopSite
+from graphc.ops.attributes import AXIS, FLAG, at_least
 from graphc.ops.axes import is_int, normalize_axis
 from graphc.ops.batching import batch_by, next_axis
 from graphc.ops.elementwise import astype
@@ -250,6 +251,7 @@ _ARGSORT = Op(
     _argsort_rule,
     _argsort_numpy,
     Loop(_argsort_loop),
+    attributes={"axis": AXIS, "descending": FLAG},
     batch=batch_by(axis=next_axis),
     api=argsort,
     samples=_order_samples,
@@ -369,6 +371,7 @@ _TOP_K = Op(
     _top_k_rule,
     _top_k_numpy,
     Loop(_top_k_loop),
+    attributes={"axis": AXIS, "k": at_least(0)},
     batch=batch_by(axis=next_axis),
     api=top_k,
     samples=_top_k_samples,

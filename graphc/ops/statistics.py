@@ -10,6 +10,7 @@ import numpy as np
 from graphc import ops
 from graphc.errors import ArgumentError, caller
 from graphc.lower.rules import Expand
+from graphc.ops.attributes import REAL, REDUCED
 from graphc.ops.batching import batch_by, next_axes
 from graphc.ops.counting import element_count
 from graphc.ops.elementwise import astype
@@ -202,6 +203,7 @@ _VAR = Op(
     _var_rule,
     _var_numpy,
     Expand(_var_expand),
+    attributes={**REDUCED, "correction": REAL},
     gradient=_var_gradient,
     batch=batch_by(axes=next_axes),
     api=var,

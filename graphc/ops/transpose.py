@@ -10,6 +10,7 @@ import numpy as np
 from graphc.errors import ArgumentError, ShapeError, caller
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index, Map, Site
+from graphc.ops.attributes import AXES
 from graphc.ops.axes import normalize_axes, normalize_axis
 from graphc.ops.batching import batch_by, first_kept
 from graphc.ops.op import ErrorSample, Op, Sample
@@ -84,11 +85,13 @@ def _permute_samples() -> Iterable[Sample]:
         yield Sample((x,), {"axes": axes}, expected=np.transpose(x, axes))
 
 
+_ORDER = AXES.narrowed("all of them", lambda value, use: len(value) == use.ndim)
 _PERMUTE = Op(
     "permute_dims",
     lambda ctx, x, axes: TensorType(tuple(x.shape[a] for a in axes), x.dtype),
     lambda x, axes: np.transpose(x, axes),
     Map(_permute_lower),
+    attributes={"axes": _ORDER},
     gradient=lambda g, out, x, axes: [permute_dims(g, _inverse(axes))],
     batch=batch_by(axes=first_kept),
     api=permute_dims,

@@ -18,12 +18,18 @@ from graphc.errors import ArgumentError, caller
 from graphc.lower import expr
 from graphc.lower.expr import Expr
 from graphc.lower.rules import Index
+from graphc.ops.attributes import DIM, Attributes, at_least, tuple_of
 from graphc.ops.op import Array, Infer
 from graphc.types import DType
 
 PerAxis = int | Sequence[int]
 Padding = int | str | Sequence[int | tuple[int, int]]
 Pads = tuple[tuple[Dim, Dim], ...]
+
+# What attributes of windows may be.
+STEPS = tuple_of(at_least(1))
+PAD = tuple_of(DIM, count=2)
+WINDOWS: Attributes = {"stride": STEPS, "padding": tuple_of(PAD), "dilation": STEPS}
 
 
 @dataclass(frozen=True)
