@@ -19,7 +19,6 @@ HALF_SUMS = "expects sums that are rounded to float16 after every addition; grap
 ROUNDING = "expects the rounding errors of NumPy's transform where the sum is zero"
 # What is missing.
 SEQUENCES = "sequences and optional values are not converted yet"
-QUANTIZED = "quantization is not converted yet"
 TRAINING = "operators of training are not converted yet"
 NOT_YET = "largest elements of regions are not converted yet"
 
@@ -63,14 +62,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
         "test_optional_*",
         "test_sequence_*",
         "test_split_to_sequence_*",
-    ),
-    QUANTIZED: (
-        "test_convinteger_*",
-        "test_dequantizelinear*",
-        "test_dynamicquantizelinear*",
-        "test_matmulinteger",
-        "test_qlinear*",
-        "test_quantizelinear*",
     ),
     TRAINING: (
         "test_adagrad*",

@@ -14,6 +14,7 @@ FAMILIES = (
     "indexing",
     "normalization",
     "products",
+    "quantization",
     "recurrent",
     "reductions",
     "resizing",
