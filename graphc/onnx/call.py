@@ -10,7 +10,7 @@ import numpy as np
 from graphc.dims import Dim, SymbolicDim
 from graphc.errors import GraphcError, OnnxImportError, caller
 from graphc.onnx.elements import Element
-from graphc.onnx.values import Value, is_input, open_leaves
+from graphc.onnx.values import Series, Value, is_input, open_leaves
 from graphc.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -118,6 +118,13 @@ class Call:
     def tensor(self, index: int = 0) -> Tensor:
         """Return an operand as a Tensor."""
         return self.value(index).tensor
+
+    def series(self, index: int) -> Series:
+        """Return an operand that must be a sequence."""
+        found = self.inputs[index] if self.has(index) else None
+        if not isinstance(found, Series):
+            self.fail(f"operand {index} is no sequence", expected="a sequence")
+        return found
 
     def optional(self, index: int) -> Tensor | None:
         """Return an operand as a Tensor, or None if it is left out."""

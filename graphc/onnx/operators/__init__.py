@@ -19,6 +19,7 @@ FAMILIES = (
     "reductions",
     "resizing",
     "sampling",
+    "sequences",
     "shapes",
     "spectral",
     "windows",
