@@ -18,7 +18,6 @@ OWN_NUMBERS = "expects the draws of NumPy's generator"
 HALF_SUMS = "expects sums that are rounded to float16 after every addition; graphc rounds them once"
 ROUNDING = "expects the rounding errors of NumPy's transform where the sum is zero"
 # What is missing.
-TRAINING = "operators of training are not converted yet"
 NOT_YET = "largest elements of regions are not converted yet"
 
 EXCLUSIONS: dict[str, tuple[str, ...]] = {
@@ -51,13 +50,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     ),
     ROUNDING: ("test_dft_inverse", "test_dft_inverse_opset19"),
     HALF_SUMS: ("test_attention_4d_causal_fp16*",),
-    TRAINING: (
-        "test_adagrad*",
-        "test_adam*",
-        "test_gradient_*",
-        "test_momentum*",
-        "test_nesterov_momentum",
-    ),
     NOT_YET: ("test_roialign_mode_max",),
 }
 

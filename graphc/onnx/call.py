@@ -60,6 +60,9 @@ class Surroundings(Protocol):
     def body(self, graph: Any) -> Body:
         """Return a GraphProto as a function."""
 
+    def find(self, name: str) -> Any:
+        """Return what a name stands for."""
+
 
 class Call:
     """What a converter is given.
@@ -262,6 +265,10 @@ class Call:
         """Return an attribute that is a graph, as a function of its inputs' values."""
         found = self._attribute(name, "graph")
         return None if found is None else self._surroundings.body(found)
+
+    def named(self, name: str) -> Any:
+        """Return what a name of the model stands for where the node is."""
+        return self._surroundings.find(name)
 
     def axes(self, name: str, index: int) -> tuple[int, ...] | None:
         """Return integers that older versions have as an attribute and newer ones as an operand."""

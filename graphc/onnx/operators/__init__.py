@@ -22,6 +22,7 @@ FAMILIES = (
     "sequences",
     "shapes",
     "spectral",
+    "training",
     "windows",
 )
 
