@@ -18,9 +18,6 @@ OWN_NUMBERS = "expects the draws of NumPy's generator"
 HALF_SUMS = "expects sums that are rounded to float16 after every addition; graphc rounds them once"
 ROUNDING = "expects the rounding errors of NumPy's transform where the sum is zero"
 # What is missing.
-SEQUENCES = "sequences and optional values are not converted yet"
-QUANTIZED = "quantization is not converted yet"
-TRAINING = "operators of training are not converted yet"
 NOT_YET = "largest elements of regions are not converted yet"
 
 EXCLUSIONS: dict[str, tuple[str, ...]] = {
@@ -53,32 +50,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     ),
     ROUNDING: ("test_dft_inverse", "test_dft_inverse_opset19"),
     HALF_SUMS: ("test_attention_4d_causal_fp16*",),
-    SEQUENCES: (
-        "test_identity_opt",
-        "test_identity_sequence",
-        "test_if_opt",
-        "test_if_seq",
-        "test_loop13_seq",
-        "test_loop16_seq_none",
-        "test_optional_*",
-        "test_sequence_*",
-        "test_split_to_sequence_*",
-    ),
-    QUANTIZED: (
-        "test_convinteger_*",
-        "test_dequantizelinear*",
-        "test_dynamicquantizelinear*",
-        "test_matmulinteger",
-        "test_qlinear*",
-        "test_quantizelinear*",
-    ),
-    TRAINING: (
-        "test_adagrad*",
-        "test_adam*",
-        "test_gradient_*",
-        "test_momentum*",
-        "test_nesterov_momentum",
-    ),
     NOT_YET: ("test_roialign_mode_max",),
 }
 

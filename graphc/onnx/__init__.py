@@ -40,7 +40,8 @@ def load(
     sizes : mapping of str to int, optional
         Numbers for sizes that have names.
     values : mapping of str to array, optional
-        Values of inputs that are to be constants, such as a shape or a number of elements.
+        Values of inputs that are to be constants, such as a shape or a number of elements.  A
+        sequence is a list of arrays, and None an optional value that is not there.
 
     Returns
     -------

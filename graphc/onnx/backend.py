@@ -14,7 +14,7 @@ from onnx.backend.base import Backend, BackendRep
 import graphc as gx
 from graphc.errors import ArgumentError, OnnxImportError, caller
 from graphc.onnx.model import OnnxModel, load
-from graphc.onnx.values import Value
+from graphc.onnx.values import Nothing, Series, Value
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +42,7 @@ class GraphcRep(BackendRep):
             found = program(**feeds)
         else:
             found = gx.evaluate(model.outputs, {model.inputs[n]: v for n, v in feeds.items()})
-        return tuple(_as_stored(found[name], model.results[name]) for name in model.results)
+        return tuple(_as_stored(found.get(name), value) for name, value in model.results.items())
 
     def _ready(self, given: dict[str, Any]) -> tuple[OnnxModel, Any]:
         if self._kept is not None and all(np.array_equal(given[n], v) for n, v in self._kept[0].items()):
@@ -100,6 +100,9 @@ def inputs_of(model: Any) -> list[str]:
     return [i.name for i in model.graph.input if i.name not in defaults]
 
 
-def _as_stored(array: Array, value: Value) -> Array:
+def _as_stored(found: Any, value: Value | Series | Nothing) -> Any:
     """Return a result in the type that the model says."""
-    return array.astype(onnx.helper.tensor_dtype_to_np_dtype(value.element.code))
+    if isinstance(value, Nothing):
+        return None
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.element.code)
+    return found.astype(dtype) if isinstance(value, Value) else [a.astype(dtype) for a in found]

@@ -10,7 +10,7 @@ import numpy as np
 from graphc.dims import Dim, SymbolicDim
 from graphc.errors import GraphcError, OnnxImportError, caller
 from graphc.onnx.elements import Element
-from graphc.onnx.values import Value, is_input, open_leaves
+from graphc.onnx.values import Series, Value, is_input, open_leaves
 from graphc.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -59,6 +59,9 @@ class Surroundings(Protocol):
 
     def body(self, graph: Any) -> Body:
         """Return a GraphProto as a function."""
+
+    def find(self, name: str) -> Any:
+        """Return what a name stands for."""
 
 
 class Call:
@@ -118,6 +121,13 @@ class Call:
     def tensor(self, index: int = 0) -> Tensor:
         """Return an operand as a Tensor."""
         return self.value(index).tensor
+
+    def series(self, index: int) -> Series:
+        """Return an operand that must be a sequence."""
+        found = self.inputs[index] if self.has(index) else None
+        if not isinstance(found, Series):
+            self.fail(f"operand {index} is no sequence", expected="a sequence")
+        return found
 
     def optional(self, index: int) -> Tensor | None:
         """Return an operand as a Tensor, or None if it is left out."""
@@ -255,6 +265,10 @@ class Call:
         """Return an attribute that is a graph, as a function of its inputs' values."""
         found = self._attribute(name, "graph")
         return None if found is None else self._surroundings.body(found)
+
+    def named(self, name: str) -> Any:
+        """Return what a name of the model stands for where the node is."""
+        return self._surroundings.find(name)
 
     def axes(self, name: str, index: int) -> tuple[int, ...] | None:
         """Return integers that older versions have as an attribute and newer ones as an operand."""

@@ -14,7 +14,7 @@ from typing import Any
 from graphc.errors import GraphcError, OnnxImportError, caller
 from graphc.onnx import folding, functions, registry, schemas
 from graphc.onnx.call import Body, Call
-from graphc.onnx.values import Value
+from graphc.onnx.values import Nothing, Series, Value
 from graphc.onnx.weights import Weights
 from graphc.tensor import Tensor
 
@@ -159,7 +159,7 @@ class Scope:
                 f"{call.label}: {error.what}", expected=error.expected, given=error.given, where=caller()
             ) from error
         call.check_attributes()
-        several = [result] if isinstance(result, (Tensor, Value)) else result
+        several = [result] if isinstance(result, (Tensor, Value, Series, Nothing)) else result
         elements = schemas.results(call, domain, len(several))
         return [
             r if not isinstance(r, Tensor) else schemas.typed(r, e, exact=found.exact)

@@ -17,7 +17,7 @@ from graphc.onnx.checks import checked
 from graphc.onnx.elements import Element, element_of
 from graphc.onnx.files import read_model
 from graphc.onnx.importer import Model, Scope
-from graphc.onnx.values import Value
+from graphc.onnx.values import Nothing, Series, Value
 from graphc.onnx.weights import Kind, Weights
 from graphc.runtime.program import Program
 from graphc.tensor import Tensor, TensorLike, as_tensor
@@ -33,7 +33,7 @@ class OnnxModel:
     inputs : dict of str to Tensor
         Its inputs, as placeholders; sizes that have names in the model have them here.
     outputs : dict of str to Tensor
-        Its outputs for these.
+        Its outputs for these; a sequence is a list of Tensors, and what is not there is left out.
     elements : dict of str to Element
         Element types of inputs and outputs in the model, where they may be narrower than what
         graphc computes in.
@@ -64,20 +64,17 @@ class OnnxModel:
             if name not in self._fixed:
                 self.inputs[name] = self._placeholder(info)
         self.results = self._run(self.inputs)
-        for name, value in self.results.items():
-            if isinstance(value, Value):
-                self.elements[name] = value.element
-        self.outputs: dict[str, Tensor] = {
-            name: value.tensor for name, value in self.results.items() if isinstance(value, Value)
-        }
+        there = {n: v for n, v in self.results.items() if isinstance(v, (Value, Series))}
+        self.elements |= {name: value.element for name, value in there.items()}
+        self.outputs: dict[str, Any] = {name: _tensors(value) for name, value in there.items()}
 
     @property
     def variables(self) -> list[Variable]:
         """The weights, named as in the model; those of normalization statistics are not trainable."""
         return self._weights.variables
 
-    def __call__(self, *operands: TensorLike, **named: TensorLike) -> Tensor | tuple[Tensor, ...]:
-        """Return the outputs for other inputs; the weights stay shared.
+    def __call__(self, *operands: TensorLike, **named: TensorLike) -> Any:
+        """Return the outputs for other inputs, a tuple if there are several; the weights stay shared.
 
         Raises
         ------
@@ -94,7 +91,8 @@ class OnnxModel:
                 where=caller(),
             )
         tensors = {name: as_tensor(given[name]) for name in names}
-        found = tuple(v.tensor for v in self._run(tensors).values())
+        results = self._run(tensors).values()
+        found = tuple(_tensors(v) for v in results if not isinstance(v, Nothing))
         return found[0] if len(found) == 1 else found
 
     def compile(self, **options: Any) -> Program:
@@ -109,7 +107,7 @@ class OnnxModel:
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{n}: {t.type}" for n, t in self.inputs.items())
-        outputs = ", ".join(f"{n}: {t.type}" for n, t in self.outputs.items())
+        outputs = ", ".join(f"{n}: {_described(t)}" for n, t in self.outputs.items())
         return f"<OnnxModel {self._model.graph.name!r} ({inputs}) -> ({outputs})>"
 
     # ------------------------------------------------------------------ building
@@ -119,12 +117,20 @@ class OnnxModel:
             element = self.elements[name]
             scope.define(name, Value(element, element.fit(tensor)))
         for name, array in self._fixed.items():
-            element = self.elements[name]
-            scope.define(name, Value(element, known=element.carry(np.asarray(array))))
+            scope.define(name, _known(self.elements[name], array))
         found = scope.run(self._model.graph)
         return {o.name: v for o, v in zip(self._model.graph.output, found, strict=True)}
 
     def _placeholder(self, info: Any) -> Tensor:
+        kind = info.type.WhichOneof("value")
+        if kind != "tensor_type":
+            error = OnnxImportError(
+                f"input {info.name!r} is {_KINDS[kind]}, which has to be known",
+                expected=f"values={{{info.name!r}: ...}}: a list of arrays, or None for an optional value",
+                where=caller(),
+            )
+            error.inputs = (info.name,)
+            raise error
         if not info.type.tensor_type.HasField("shape"):
             raise OnnxImportError(
                 f"input {info.name!r} has no shape",
@@ -157,13 +163,39 @@ def identifier(name: str) -> str:
     return found if found.isidentifier() else f"_{found}"
 
 
+# Types of inputs that stand for others, by the name of their field in TypeProto.
+_KINDS = {"sequence_type": "a sequence", "optional_type": "an optional value"}
+
+
 def _element(info: Any) -> Element:
-    kind = info.type.WhichOneof("value")
+    """Return the element type of an input, or of what it is a sequence of."""
+    proto = info.type
+    kind = proto.WhichOneof("value")
+    while kind in _KINDS:
+        proto = getattr(proto, kind).elem_type
+        kind = proto.WhichOneof("value")
     if kind != "tensor_type":
         raise OnnxImportError(
             f"input {info.name!r} is no tensor", expected="a tensor", given=str(kind), where=caller()
         )
-    return element_of(info.type.tensor_type.elem_type, f"input {info.name!r}")
+    return element_of(proto.tensor_type.elem_type, f"input {info.name!r}")
+
+
+def _known(element: Element, given: Any) -> Value | Series | Nothing:
+    """Return what `values=` gives for an input: an array, a list of arrays, or None."""
+    if given is None:
+        return Nothing()
+    if isinstance(given, (list, tuple)) and all(isinstance(a, np.ndarray) for a in given):
+        return Series(element, tuple(Value(element, known=element.carry(a)) for a in given))
+    return Value(element, known=element.carry(np.asarray(given)))
+
+
+def _tensors(value: Value | Series) -> Tensor | list[Tensor]:
+    return value.tensor if isinstance(value, Value) else [v.tensor for v in value.items]
+
+
+def _described(output: Tensor | list[Tensor]) -> str:
+    return str(output.type) if isinstance(output, Tensor) else f"[{', '.join(str(t.type) for t in output)}]"
 
 
 def load(

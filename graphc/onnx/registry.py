@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
-
-from graphc.tensor import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from graphc.onnx.call import Call
-    from graphc.onnx.values import Value
+    from graphc.onnx.values import Nothing, Series, Value
+    from graphc.tensor import Tensor
 
-Result = Union[Tensor, "Value", Sequence[Union[Tensor, "Value", None]]]
-Convert = Callable[["Call"], Result]
+One: TypeAlias = "Tensor | Value | Series | Nothing"
+Result: TypeAlias = "One | Sequence[One | None]"
+Convert: TypeAlias = "Callable[[Call], Result]"
 
 
 @dataclass(frozen=True)

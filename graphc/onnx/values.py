@@ -1,4 +1,4 @@
-"""Values of a model while it is imported: tensors, and numbers that are known already.
+"""Values of a model while it is imported: tensors, numbers that are known already, and lists of these.
 
 Shape arithmetic (Shape, Gather, Concat, ...) is on integers that are known when a model is
 imported, up to the sizes that have names.  A `Value` carries what is known beside the tensor, as
@@ -7,6 +7,7 @@ an array whose elements are numbers or dimensions, and makes the tensor only whe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,27 @@ class Value:
         if self._known is None and self._tensor is not None and not open_leaves(self._tensor):
             self._known = evaluate(self._tensor)
         return self._known
+
+
+@dataclass(frozen=True)
+class Series:
+    """A sequence: as many values as are known while importing, which may differ in shape.
+
+    Attributes
+    ----------
+    element : Element
+        Element type of all of them.
+    items : tuple of Value
+        The values.
+    """
+
+    element: Element
+    items: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """An optional value that is not there."""
 
 
 def open_leaves(tensor: Tensor) -> list[Node]:

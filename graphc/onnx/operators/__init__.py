@@ -14,12 +14,15 @@ FAMILIES = (
     "indexing",
     "normalization",
     "products",
+    "quantization",
     "recurrent",
     "reductions",
     "resizing",
     "sampling",
+    "sequences",
     "shapes",
     "spectral",
+    "training",
     "windows",
 )
 

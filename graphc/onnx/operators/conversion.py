@@ -30,11 +30,6 @@ def _constant(call: Call) -> Value:
     return call.fail("no value that graphc has", expected="a tensor, numbers or integers")
 
 
-@converter("Identity", exact=True)
-def _identity(call: Call) -> Value:
-    return call.value(0)
-
-
 @converter("Cast", since=6)
 def _cast(call: Call) -> Value:
     call.needs("to")

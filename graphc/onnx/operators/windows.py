@@ -72,13 +72,15 @@ def _same(size: Dim, span: int, step: int, lower: bool) -> tuple[Dim, Dim]:
 # ----------------------------------------------------------------- convolutions
 @converter("Conv")
 def _conv(call: Call) -> Tensor:
-    x, w = call.tensor(0), call.tensor(1)
+    return _biased(call, convolved(call, call.tensor(0), call.tensor(1)))
+
+
+def convolved(call: Call, x: Tensor, w: Tensor) -> Tensor:
+    """Return the convolution that the attributes of a call say."""
     kernel = call.integers("kernel_shape", None) or _taps(call, w)
     g = geometry(call, x.shape[2:], kernel)
-    found = CONV(
-        x, w, stride=g.stride, padding=g.padding, dilation=g.dilation, groups=call.integer("group", 1)
-    )
-    return _biased(call, found)
+    groups = call.integer("group", 1)
+    return CONV(x, w, stride=g.stride, padding=g.padding, dilation=g.dilation, groups=groups)
 
 
 def _taps(call: Call, w: Tensor) -> Ints:
