@@ -19,7 +19,9 @@ that depend on them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -333,18 +335,31 @@ def walk(roots: Iterable[Expr]) -> list[Expr]:
 def reindex(index: Index, shape: Shape, source: Shape) -> Index:
     """Map an index of `shape` to the index of the same element under the shape `source`.
 
-    Axes of size 1 are dropped or filled in without arithmetic; only a true regrouping of
-    axes needs division.
+    Axes of size 1 are dropped or filled in without arithmetic; axes that both shapes have in the same
+    place stay as they are, so that only those that are really regrouped need division.
     """
     kept = [(d, i) for d, i in zip(shape, index, strict=True) if d != 1]
     wanted = [d for d in source if d != 1]
-    if [d for d, _ in kept] == wanted:
-        rest = iter(i for _, i in kept)
-        return tuple(expr.ZERO if d == 1 else next(rest) for d in source)
-    flat = expr.ZERO
-    for d, i in zip(shape, index, strict=True):
-        flat = flat * expr.size(d) + i
-    return unravel(flat, source)
+    found: list[Expr] = []
+    for of_shape, of_source in _common_parts([d for d, _ in kept], wanted):
+        flat = expr.ZERO
+        for d, i in kept[of_shape]:
+            flat = flat * expr.size(d) + i
+        found += unravel(flat, tuple(wanted[of_source]))
+    rest = iter(found)
+    return tuple(expr.ZERO if d == 1 else next(rest) for d in source)
+
+
+def _common_parts(shape: Sequence[Dim], source: Sequence[Dim]) -> Iterator[tuple[slice, slice]]:
+    """Cut two shapes of as many elements wherever the axes up to there have as many in both."""
+    sizes = list(itertools.accumulate(source, operator.mul))[:-1]
+    first = start = 0
+    for end, size in enumerate(itertools.accumulate(shape[:-1], operator.mul), 1):
+        if size in sizes[start:]:
+            stop = sizes.index(size, start) + 1
+            yield slice(first, end), slice(start, stop)
+            first, start = end, stop
+    yield slice(first, None), slice(start, None)
 
 
 def unravel(flat: Expr, shape: Shape) -> Index:
