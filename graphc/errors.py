@@ -196,5 +196,9 @@ class OnnxImportError(GraphcError, ValueError):
     inputs: tuple[str, ...] = ()
 
 
+class OnnxExportError(GraphcError, ValueError):
+    """A graph that cannot be written as an ONNX model; the message lists every reason with its line."""
+
+
 class UserCodeError(GraphcError, RuntimeError):
     """Code that the command line was pointed at raised, or is not what a command can use."""

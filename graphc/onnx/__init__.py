@@ -1,6 +1,6 @@
-"""Models in the ONNX format: what others made runs here.
+"""Models in the ONNX format: what others made runs here, and what is made here runs elsewhere.
 
-The package ``onnx`` is needed only where a model is read: ``pip install "graphc[onnx]"``.
+The package ``onnx`` is needed only where a model is read or written: ``pip install "graphc[onnx]"``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from graphc.extras import require
 
 if TYPE_CHECKING:
+    from graphc.ir import Graph
     from graphc.onnx.model import OnnxModel
+    from graphc.runtime.program import Program
 
-__all__ = ["load"]
+__all__ = ["load", "save"]
 
 
 def load(
@@ -71,3 +73,62 @@ def load(
     from graphc.onnx.model import load as load_
 
     return load_(source, weights=weights, sizes=sizes, values=values)
+
+
+def save(
+    source: Program | Graph | tuple[Any, Any],
+    path: str | os.PathLike[str],
+    *,
+    opset: int = 21,
+    name: str | None = None,
+    updates: Literal["refuse", "leave out"] = "refuse",
+    external: bool | None = None,
+) -> None:
+    """Save a program or graph as an ONNX model, for others to run.
+
+    Sizes that have names keep them.  Variables are initializers under their names, with the values
+    that they have now.  What stands for a computation in the model is the graph as it was built, before
+    it was optimized.  Prints and run-time checks are left out.
+
+    Parameters
+    ----------
+    source : Program, Graph or pair
+        A program, a graph, or ``(inputs, outputs)`` as for `graphc.compile`.
+    path : path-like
+        Where to write the model; a file that is there is replaced when the new one is complete.
+    opset : int, default 21
+        Version of the operator set to write for, from 18 on.  A few operations need newer ones.
+    name : str, optional
+        Name of the graph in the model; by default that of the program.
+    updates : {"refuse", "leave out"}
+        What to do about variables that the program updates: a model only computes outputs.
+    external : bool, optional
+        Whether large weights go into a file of their own, named like the model with ``.data`` behind;
+        by default where they do not fit into the model, which can hold 2 GB.
+
+    Raises
+    ------
+    OnnxExportError
+        Listing everything in the graph that ONNX has nothing for, with the lines where it was
+        written; nothing is written then.
+    ArgumentError
+        If an argument is not usable.
+    MissingDependencyError
+        If the package onnx is not installed.
+
+    Examples
+    --------
+    >>> import graphc as gx, numpy as np, tempfile, pathlib
+    >>> x = gx.placeholder("x", shape=("n", 2))
+    >>> w = gx.variable(np.ones((2, 3), "float32"), name="w")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "model.onnx"
+    ...     gx.onnx.save((x, {"y": gx.relu(x @ w)}), path)
+    ...     gx.onnx.load(path)
+    <OnnxModel 'graph' (x: float32[n, 2]) -> (y: float32[n, 3])>
+    """
+    require("onnx", extra="onnx", purpose="gx.onnx.save")
+    # Deferred: whatever writes models needs the package.
+    from graphc.onnx.export.model import save as save_
+
+    save_(source, path, opset=opset, name=name, updates=updates, external=external)

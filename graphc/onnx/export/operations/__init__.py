@@ -1,0 +1,13 @@
+"""Operations that ONNX has a spelling for, one module per family."""
+
+from __future__ import annotations
+
+import importlib
+
+FAMILIES = ("activations", "control", "indexing", "products", "running", "shapes", "windows")
+
+
+def load() -> None:
+    """Fill the table of spellings."""
+    for family in FAMILIES:
+        importlib.import_module(f"graphc.onnx.export.operations.{family}")
