@@ -199,6 +199,13 @@ def test_narrow_floats_are_rounded_exactly(name):
         assert np.array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
 
 
+def test_gradients_pass_through_rounding():
+    text = "g (float16[n] x) => (float16[n] y) { y = Mul(x, x) }"
+    model = gx.onnx.load(model_of(text))
+    x, y = model.inputs["x"], model.outputs["y"]
+    assert gx.evaluate(gx.grad(y.sum(), x), {x: np.array([1.5, -2.0], "float32")}).tolist() == [3.0, -4.0]
+
+
 def test_small_integers_wrap_around():
     text = "g (uint16[n] x) => (uint16[n] y) { y = Add(x, x) }"
     model = gx.onnx.load(model_of(text))

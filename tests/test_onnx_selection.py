@@ -69,6 +69,18 @@ def test_boxes_that_overlap_better_ones_are_left_out():
     assert np.array_equal(run(loaded(text, **given))["kept"], expected)
 
 
+def test_regions_are_pooled():
+    runtime = pytest.importorskip("onnxruntime", reason="compared with another implementation")
+    text = """g (float[2, 3, 8, 9] x, float[4, 5] regions) => (float[a, b, c, d] y) {
+        y = MaxRoiPool<pooled_shape = [2, 3], spatial_scale = 0.5>(x, regions)
+    }"""
+    x = np.random.default_rng(5).normal(size=(2, 3, 8, 9)).astype("float32")
+    boxes = [[0, 0, 0, 10, 9], [1, 3, 2, 15, 14], [0, 4, 4, 4, 4], [1, 0, 6, 17, 12]]
+    given = {"x": x, "regions": np.array(boxes, "float32")}
+    session = runtime.InferenceSession(parser.parse_model(HEADER + text).SerializeToString())
+    assert np.array_equal(run(loaded(text), **given)["y"], session.run(None, given)[0])
+
+
 # ------------------------------------------------------------------------------ trees
 def forest(**changes):
     """Return two trees: x0 <= 1 ? (x1 in {2, 3} ? a : b) : c, and x1 > 0 ? d : a."""

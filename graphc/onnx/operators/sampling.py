@@ -123,6 +123,13 @@ def _roi_align(call: Call) -> Tensor:
     return gx.swapaxes(gx.max(reduce(gx.maximum, corners), axis=(3, 5)), 0, 1)
 
 
+@converter("MaxRoiPool")
+def _max_roi_pool(call: Call) -> Tensor:
+    call.needs("pooled_shape")
+    scale = call.number("spatial_scale", 1.0)
+    return gx.roi_pool(call.tensor(0), call.tensor(1), call.integers("pooled_shape", ()), scale)
+
+
 @converter("Col2Im", since=18)
 def _columns_to_image(call: Call) -> Tensor:
     """Add up columns of blocks where the blocks lie in an image."""
