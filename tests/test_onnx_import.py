@@ -290,6 +290,18 @@ def test_functions_that_call_each_other_without_end_are_refused():
     assert "without end" in refusal(model)
 
 
+def test_functions_that_stand_for_too_many_nodes_are_refused(monkeypatch):
+    """Each calls the next one twice: a few lines, and more nodes than fit into memory."""
+    start = '<domain: "own", opset_import: ["own": 1]>'
+    bodies = (f"f{k} (a) => (c) {{ b = own.f{k + 1}(a) c = own.f{k + 1}(b) }}" for k in range(40))
+    lines = [f"{start} {body}" for body in bodies]
+    text = "\n".join(["g (float[n] x) => (float[n] y) { y = own.f0(x) }", *lines])
+    last = '<domain: "own", opset_import: ["": 21]> f40 (a) => (b) { b = Relu(a) }'
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["": 21, "own": 1]> {text}\n{last}')
+    monkeypatch.setattr("graphc.onnx.importer.MOST_NODES", 1000)
+    assert "too large" in refusal(model)
+
+
 def test_functions_of_the_model_are_expanded():
     text = """g (float[n] x) => (float[n] y) { y = own.leaky<slope = 0.5>(x) }
     <domain: "own", opset_import: ["": 21]> leaky <slope> (a) => (b) {
