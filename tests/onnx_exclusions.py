@@ -9,24 +9,14 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 # What a static graph of numbers cannot express.
-SHAPE_FROM_DATA = "the shape of a result depends on values"
 STRINGS = "strings: graphc computes with numbers"
-CLASSICAL = "an operator of classical machine learning, outside of ai.onnx"
 IMAGES = "decodes files of images"
 # What has another result on purpose.
 OWN_NUMBERS = "expects the draws of NumPy's generator"
 HALF_SUMS = "expects sums that are rounded to float16 after every addition; graphc rounds them once"
 ROUNDING = "expects the rounding errors of NumPy's transform where the sum is zero"
-# What is missing.
-NOT_YET = "largest elements of regions are not converted yet"
 
 EXCLUSIONS: dict[str, tuple[str, ...]] = {
-    SHAPE_FROM_DATA: (
-        "test_compress_*",
-        "test_nonmaxsuppression_*",
-        "test_nonzero_example",
-        "test_unique_*",
-    ),
     STRINGS: (
         "test_ai_onnx_ml_label_encoder_*",
         "test_equal_string*",
@@ -34,12 +24,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
         "test_string_*",
         "test_strnorm_*",
         "test_strnormalizer_*",
-    ),
-    CLASSICAL: (
-        "test_ai_onnx_ml_array_feature_extractor",
-        "test_ai_onnx_ml_binarizer",
-        "test_ai_onnx_ml_tree_ensemble_*",
-        "test_tfidfvectorizer_*",
     ),
     IMAGES: ("test_image_decoder_*",),
     OWN_NUMBERS: (
@@ -50,7 +34,6 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     ),
     ROUNDING: ("test_dft_inverse", "test_dft_inverse_opset19"),
     HALF_SUMS: ("test_attention_4d_causal_fp16*",),
-    NOT_YET: ("test_roialign_mode_max",),
 }
 
 

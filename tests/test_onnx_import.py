@@ -199,6 +199,13 @@ def test_narrow_floats_are_rounded_exactly(name):
         assert np.array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
 
 
+def test_gradients_pass_through_rounding():
+    text = "g (float16[n] x) => (float16[n] y) { y = Mul(x, x) }"
+    model = gx.onnx.load(model_of(text))
+    x, y = model.inputs["x"], model.outputs["y"]
+    assert gx.evaluate(gx.grad(y.sum(), x), {x: np.array([1.5, -2.0], "float32")}).tolist() == [3.0, -4.0]
+
+
 def test_small_integers_wrap_around():
     text = "g (uint16[n] x) => (uint16[n] y) { y = Add(x, x) }"
     model = gx.onnx.load(model_of(text))
@@ -281,6 +288,18 @@ def test_functions_that_call_each_other_without_end_are_refused():
     <domain: "own", opset_import: ["": 21, "own": 1]> f (a) => (b) { b = own.f(a) }"""
     model = parser.parse_model('<ir_version: 10, opset_import: ["": 21, "own": 1]> ' + text)
     assert "without end" in refusal(model)
+
+
+def test_functions_that_stand_for_too_many_nodes_are_refused(monkeypatch):
+    """Each calls the next one twice: a few lines, and more nodes than fit into memory."""
+    start = '<domain: "own", opset_import: ["own": 1]>'
+    bodies = (f"f{k} (a) => (c) {{ b = own.f{k + 1}(a) c = own.f{k + 1}(b) }}" for k in range(40))
+    lines = [f"{start} {body}" for body in bodies]
+    text = "\n".join(["g (float[n] x) => (float[n] y) { y = own.f0(x) }", *lines])
+    last = '<domain: "own", opset_import: ["": 21]> f40 (a) => (b) { b = Relu(a) }'
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["": 21, "own": 1]> {text}\n{last}')
+    monkeypatch.setattr("graphc.onnx.importer.MOST_NODES", 1000)
+    assert "too large" in refusal(model)
 
 
 def test_functions_of_the_model_are_expanded():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import onnx
 
 from graphc.errors import OnnxImportError, caller
 from graphc.onnx import registry, schemas
 from graphc.onnx.importer import Model, opsets_of, unsupported
 
-# Deeper calls of functions by functions are taken for a cycle.
+# How deep calls of functions by functions may be.
 DEEPEST = 64
 
 
@@ -40,27 +41,52 @@ def checked(model: Any, folder: Path | None) -> Model:
         )
     functions = {(registry.domain_of(f.domain), f.name): f for f in model.functions}
     found = Model(model.graph, opsets, functions, folder)
-    missing = sorted(set(_unsupported(found, model.graph.node, opsets, 0)))
+    missing = sorted(_unsupported(found))
     if missing:
         raise unsupported(missing)
     return found
 
 
-def _unsupported(model: Model, nodes: Iterable[Any], opsets: Any, depth: int) -> Iterator[str]:
-    """Yield what nodes need that graphc does not have, in graphs within them too."""
-    if depth > DEEPEST:
+def _unsupported(model: Model) -> set[str]:
+    """Return what a model needs that graphc does not have, each of its functions looked at once."""
+    found: set[str] = set()
+    calls = nx.DiGraph()
+    waiting: list[tuple[Any, Any, Mapping[str, int]]] = [(model.graph.name, model.graph.node, model.opsets)]
+    while waiting:
+        outer, nodes, opsets = waiting.pop()
+        for node in _all(nodes):
+            called = registry.domain_of(node.domain), node.op_type
+            own = model.functions.get(called)
+            if own is None:
+                found |= _missing(*called, opsets.get(called[0], 1))
+                continue
+            if called not in calls:
+                waiting.append((called, own.node, opsets_of(own, model.opsets)))
+            calls.add_edge(outer, called)
+    if not nx.is_directed_acyclic_graph(calls):
         raise OnnxImportError("functions of the model call each other without end", where=caller())
+    if nx.dag_longest_path_length(calls) > DEEPEST:
+        raise OnnxImportError(
+            "functions of the model call each other too deeply",
+            expected=f"at most {DEEPEST} within each other",
+            where=caller(),
+        )
+    return found
+
+
+def _all(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Yield nodes, and those of the graphs within them."""
     for node in nodes:
-        domain = registry.domain_of(node.domain)
-        own = model.functions.get((domain, node.op_type))
-        version = opsets.get(domain, 1)
-        if own is not None:
-            yield from _unsupported(model, own.node, opsets_of(own, opsets), depth + 1)
-        elif not _has(domain, node.op_type, version):
-            yield f"{domain}.{node.op_type}" if domain else f"{node.op_type} (opset {version})"
+        yield node
         for attribute in node.attribute:
             for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _unsupported(model, graph.node, opsets, depth + 1)
+                yield from _all(graph.node)
+
+
+def _missing(domain: str, name: str, version: int) -> set[str]:
+    if _has(domain, name, version):
+        return set()
+    return {f"{domain}.{name}" if domain else f"{name} (opset {version})"}
 
 
 def _has(domain: str, name: str, version: int) -> bool:

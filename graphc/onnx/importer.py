@@ -41,6 +41,33 @@ class Model:
     folder: Path | None
 
 
+# Real models have a few thousand nodes. Functions and loops within each other can stand for any number.
+MOST_NODES = 200_000
+
+
+@dataclass
+class Budget:
+    """How many more nodes may be converted, functions and unrolled loops written out."""
+
+    left: int = field(default_factory=lambda: MOST_NODES)
+
+    def spend(self) -> None:
+        """Take note of a node.
+
+        Raises
+        ------
+        OnnxImportError
+            If there were too many.
+        """
+        self.left -= 1
+        if self.left < 0:
+            raise OnnxImportError(
+                "the model is too large, its functions and loops written out",
+                expected=f"at most {MOST_NODES} nodes",
+                where=caller(),
+            )
+
+
 @dataclass
 class Scope:
     """The names of one graph, and what surrounds it.
@@ -59,6 +86,8 @@ class Scope:
         Attributes of the call, within a function.
     values : dict of str to value
         What the names stand for.
+    budget : Budget
+        How many more nodes may be converted here and in all scopes within.
     """
 
     model: Model
@@ -67,6 +96,7 @@ class Scope:
     outer: Scope | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
 
     # -------------------------------------------------------------------- names
     def find(self, name: str) -> Any:
@@ -116,6 +146,7 @@ class Scope:
 
     def convert(self, node: Any) -> None:
         """Convert one node and define its results."""
+        self.budget.spend()
         inputs = [self.find(name) if name else None for name in node.input]
         results = self.results(node, inputs)
         if len(results) < len([n for n in node.output if n]):
@@ -183,6 +214,7 @@ class Scope:
             self.weights,
             opsets_of(body, self.opsets),
             attributes={**defaults, **attributes},
+            budget=self.budget,
         )
         inner.values = {name: None for name in body.input}
         inner.values.update(zip(body.input, inputs, strict=False))
@@ -220,8 +252,8 @@ class SubGraph:
     def __call__(self, *values: Any) -> list[Any]:
         """Return the results for values of its inputs."""
         outer = self.scope
-        inner = Scope(outer.model, outer.weights, outer.opsets, outer, outer.attributes)
-        inner.values = dict(zip(self.inputs, values, strict=True))
+        given = dict(zip(self.inputs, values, strict=True))
+        inner = Scope(outer.model, outer.weights, outer.opsets, outer, outer.attributes, given, outer.budget)
         return inner.run(self.graph)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import graphc as gx
 from graphc.tensor import Tensor
+from graphc.types import is_float
 
 Overflow = Literal["inf", "nan", "largest"]
 
@@ -51,7 +52,8 @@ def round_to(x: Tensor, grid: Grid, *, saturate: bool = False) -> Tensor:
     Returns
     -------
     Tensor of float64
-        Every element is a value of the type.
+        Every element is a value of the type.  Gradients pass as if nothing was rounded: those of a
+        step function are zero, and a model of narrow floats could not be trained.
 
     Examples
     --------
@@ -60,6 +62,14 @@ def round_to(x: Tensor, grid: Grid, *, saturate: bool = False) -> Tensor:
     >>> gx.evaluate(round_to(gx.constant([1.0004, 3e-8, 65520.0]), half)).tolist()
     [1.0, 5.960464477539063e-08, inf]
     """
+    if not is_float(x.dtype):
+        return _nearest(x, grid, saturate)
+    return gx.custom_gradient(
+        lambda given: (_nearest(given, grid, saturate), lambda g: gx.astype(g, x.dtype))
+    )(x)
+
+
+def _nearest(x: Tensor, grid: Grid, saturate: bool) -> Tensor:
     wide = gx.astype(x, "float64")
     size = gx.abs(wide)
     finite = gx.isfinite(wide)

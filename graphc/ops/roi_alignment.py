@@ -103,9 +103,18 @@ def _rule(ctx: Infer, x: TensorType, boxes: TensorType, cells: tuple[int, int], 
     return TensorType((boxes.shape[0], x.shape[1], *cells), x.dtype)
 
 
-def _expand(
+def _expand(x: Tensor, boxes: Tensor, **how: Any) -> Tensor:
+    parts = weighted_corners(x, boxes, **how)
+    return ops.swapaxes(ops.mean(sum(parts[1:], parts[0]), axis=(3, 5)), 0, 1)
+
+
+def weighted_corners(
     x: Tensor, boxes: Tensor, cells: tuple[int, int], scale: float, points: int, aligned: bool
-) -> Tensor:
+) -> list[Tensor]:
+    """Return the elements around the points of all cells times their weights, one tensor per corner.
+
+    Of shape (channels, boxes, cells down, points down, cells across, points across).
+    """
     corners = boxes[:, 1:] * scale - (0.5 if aligned else 0.0)
     left, top, right, bottom = ops.unstack(corners, axis=1)
     down = _taps(top, bottom, x.shape[2], cells[0], points, aligned)
@@ -122,7 +131,7 @@ def _expand(
         places = [image, *(ops.broadcast_to(t, shape) for t in at)]
         weight = ops.expand_dims(by_row, (3, 4)) * ops.expand_dims(by_column, (1, 2))
         found.append(gather_clipped(channels, places, 1) * weight)
-    return ops.swapaxes(ops.mean(sum(found[1:], found[0]), axis=(3, 5)), 0, 1)
+    return found
 
 
 def _taps(

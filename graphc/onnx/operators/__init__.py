@@ -6,6 +6,7 @@ import importlib
 
 FAMILIES = (
     "activations",
+    "classical",
     "control",
     "conversion",
     "deformation",
@@ -19,6 +20,7 @@ FAMILIES = (
     "reductions",
     "resizing",
     "sampling",
+    "selection",
     "sequences",
     "shapes",
     "spectral",

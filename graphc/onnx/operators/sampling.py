@@ -12,6 +12,7 @@ from graphc.dims import Dim
 from graphc.onnx.call import Call
 from graphc.onnx.registry import converter
 from graphc.ops.counting import size_tensor
+from graphc.ops.roi_alignment import weighted_corners
 from graphc.tensor import Tensor
 
 # Older versions have words of their own.
@@ -110,21 +111,23 @@ def _roi_align(call: Call) -> Tensor:
             "coordinate_transformation_mode", default, ("half_pixel", "output_half_pixel")
         )
     ratio = call.integer("sampling_ratio", 0)
-    if call.choice("mode", "avg", ("avg", "max")) == "max" or ratio <= 0:
-        call.fail(
-            "regions of this kind",
-            expected="mode 'avg' and a fixed sampling_ratio",
-            given=f"{call.text('mode', 'avg')}, sampling_ratio {ratio}",
-        )
+    if ratio <= 0:
+        call.fail("regions with as many points as they are large", expected="a fixed sampling_ratio")
     numbered = gx.concat([gx.expand_dims(gx.astype(images, boxes.dtype), 1), boxes], 1)
-    return gx.roi_align(
-        x,
-        numbered,
-        (call.integer("output_height", 1), call.integer("output_width", 1)),
-        spatial_scale=call.number("spatial_scale", 1.0),
-        sampling_ratio=ratio,
-        aligned=transform == "half_pixel",
-    )
+    cells = call.integer("output_height", 1), call.integer("output_width", 1)
+    scale, aligned = call.number("spatial_scale", 1.0), transform == "half_pixel"
+    if call.choice("mode", "avg", ("avg", "max")) == "avg":
+        return gx.roi_align(x, numbered, cells, scale, sampling_ratio=ratio, aligned=aligned)
+    # The largest of all weighted corners of all points, as ONNX has it: not of interpolated values.
+    corners = weighted_corners(x, numbered, cells, scale, ratio, aligned)
+    return gx.swapaxes(gx.max(reduce(gx.maximum, corners), axis=(3, 5)), 0, 1)
+
+
+@converter("MaxRoiPool")
+def _max_roi_pool(call: Call) -> Tensor:
+    call.needs("pooled_shape")
+    scale = call.number("spatial_scale", 1.0)
+    return gx.roi_pool(call.tensor(0), call.tensor(1), call.integers("pooled_shape", ()), scale)
 
 
 @converter("Col2Im", since=18)
