@@ -131,6 +131,21 @@ def test_an_epilogue_sees_each_position(name: str) -> None:
     assert len(program.kernels) == 3
 
 
+def test_products_walk_the_positions_of_a_residual_as_one_axis() -> None:
+    x, other = gx.placeholder("x", (2, 12, 11, 13)), gx.placeholder("other", (2, 20, 11, 13))
+    w, bias = gx.placeholder("w", (20, 12, 1, 1)), gx.placeholder("bias", (20, 1, 1))
+    y, inputs = gx.conv2d(x, w), [x, other, w, bias]
+    by_rows = [gx.relu(y) * other[:, :, ::-1], gx.concat([gx.tanh(y), other], axis=2)]
+    rng = np.random.default_rng(1)
+    values = [rng.normal(size=t.shape).astype(np.float32) for t in inputs]
+    for outputs, divided in (([gx.relu(y + bias + other)], False), (by_rows[:1], True), (by_rows[1:], True)):
+        program = gx.compile(inputs, outputs)
+        (found,) = program(*values)
+        (wanted,) = gx.evaluate(outputs, dict(zip(inputs, values, strict=True)))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+        assert any("% 13" in k.source and "tile_" in k.source for k in program.kernels) is divided
+
+
 def test_a_result_with_a_sum_of_its_own_dtype_takes_no_more_memory() -> None:
     example = Example(GEOMETRIES["plain"], 4, "float32")
     w = gx.variable(np.ones(example.w.shape, np.float32), name="weights")

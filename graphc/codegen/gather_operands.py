@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc import dims
-from graphc.codegen import scalar
+from graphc.codegen import joined, scalar
 from graphc.codegen.contraction_loops import Loops, live, mentions, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_plan import Blocks, Plan, image_count, steps_of_image
@@ -19,7 +19,6 @@ from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
-from graphc.lower.region import walk as subexpressions
 from graphc.lower.rewrite import substitute
 from graphc.types import INT64
 
@@ -395,37 +394,4 @@ class Operands(Loops):
         axes = self.result_axes()
         cols = {axis: e for axis, e in axes.items() if mentions(e, self.region.cols)}
         rows = {axis: e for axis, e in axes.items() if axis not in cols}
-        return rows, cols, self.joinable(cols)
-
-    def joinable(self, cols: dict[Expr, Expr]) -> bool:
-        """Tell whether every operand of the epilogue walks the columns' axes as one axis, or not at all."""
-        if list(cols.values()) != live(self.region.cols):
-            return False
-        shape = self.region.node.type.shape
-        wanted = list(cols)
-        sizes = [shape[int(str(axis.data)[1:])] for axis in wanted]
-        loose: set[Expr] = set()
-        for e in subexpressions(s.value for s in self.region.stores):
-            if e.kind != "load":
-                loose.update(a for a in e.args if a.kind == "index")
-                continue
-            loose.update(x for a in e.args if a.kind != "index" for x in subexpressions([a]))
-            places = [k for k, a in enumerate(e.args) if a in cols]
-            if not places:
-                continue
-            run = list(range(places[0], places[0] + len(wanted)))
-            if places != run or [e.args[k] for k in run] != wanted:
-                return False
-            if [e.data.type.shape[k] for k in run[1:]] != sizes[1:]:
-                return False
-        return not loose & set(wanted)
-
-    def join(self, cols: dict[Expr, Expr], name: str) -> None:
-        """Let `name` stand for the position along all columns' axes."""
-        emitter = self.emitter
-        joined, *others = cols
-        for axis in others:
-            step = expr.index(f"{joined.data}_{axis.data}")
-            emitter.merged[joined, axis] = step
-            joined = step
-        emitter.name(joined, name)
+        return rows, cols, joined.suits(self.region, cols)

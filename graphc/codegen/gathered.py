@@ -20,6 +20,7 @@ reads its own taps only.
 from __future__ import annotations
 
 from graphc import dims
+from graphc.codegen import joined
 from graphc.codegen.contraction_loops import live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
@@ -48,8 +49,8 @@ class Gathered(Operands):
         around, sizes = self.without_image(len(region.inner) - self.run()[0])
         self.around = tuple(live(around))
         self.around_sizes = tuple(d for v, d in zip(around, sizes, strict=True) if v.kind == "index")
-        self.axes_of_rows, self.axes_of_cols, joined = self.name_columns()
-        self.flat_columns = joined and self.phases == 1
+        self.axes_of_rows, self.axes_of_cols, as_one = self.name_columns()
+        self.flat_columns = as_one and self.phases == 1
         cols = live(region.cols)
         extents = dict(zip(region.cols, spec.cols, strict=True))
         self.last, self.lines = cols[-1], tuple(cols[:-1])
@@ -240,7 +241,7 @@ class Gathered(Operands):
         emitter.line(f"{place} = {self.line_start(m)}")
         q, total = emitter.fresh("q"), emitter.fresh("t")
         emitter.open(f"for {q} in range({low}, {high}):", [*self.axes_of_cols])
-        self.join(self.axes_of_cols, q)
+        joined.join(emitter, self.axes_of_cols, q)
         emitter.line(f"{total} = {self.sums}[{base} + {q}]")
         self.store_results(total, f"{place} + {q}")
         self.close(3)
