@@ -181,6 +181,27 @@ def run_in_blocks(program: gx.Program, values: list[Array], threads: int) -> lis
         gx.set_num_threads(before)
 
 
+@pytest.mark.parametrize("name", ["strided", "groups", "several blocks of lines"])
+def test_padded_images_are_copied_once_for_all_blocks_or_by_each(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphc.runtime.schedule.GRAIN", 1)
+    monkeypatch.setattr("graphc.runtime.schedule.WORTHWHILE", 0)
+    few, many = 3, 40
+    for batch in (few, many, "n"):
+        example = Example(GEOMETRIES[name], batch, "float32")
+        monkeypatch.setattr("graphc.codegen.gathered.SHARED", 1 << 14)
+        program = gx.compile(example.inputs, [example.y])
+        (kernel,) = program.kernels
+        assert ("if stage == 3" in kernel.source) is (batch != many)
+        for size in (few, many) if batch == "n" else (batch,):
+            values = example.values(int(size))
+            (wanted,) = gx.evaluate([example.y], dict(zip(example.inputs, values, strict=True)))
+            for threads in (1, 2):
+                (found,) = run_in_blocks(program, values, threads)
+                np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 SCHEDULES = {
     # batch, channels, outputs, size, kernel, stride, padding
     "many channels": (8, 64, 64, 16, 3, 1, 1),

@@ -72,13 +72,21 @@ class Operands(Loops):
     def place_images(self, group: str) -> tuple[str, str, str]:
         """Return how many images a group has, and buffer and offset of the first; copies padded ones."""
         emitter, plan = self.emitter, self.plan
-        count = emitter.fresh("g")
-        emitter.line(f"{count} = min({self.images}, {emitter.size(self.count)} - {group} * {self.images})")
+        count = self.count_images(group)
         if plan.walk.padded:
-            return count, self.copy_images(group, count), "0"
+            name = self.images_buffer()
+            self.copy_images(group, count, (name, "0"), None)
+            return count, name, "0"
         terms = [f"{group} * {self.images * self.image_pitch}"]
         terms += [f"{emitter.text(axis.batch)} * {self.pitches[a]}" for a, axis in plan.axes()]
         return count, emitter.buffers[self.source].name, " + ".join(terms)
+
+    def count_images(self, group: str) -> str:
+        """Name how many images a group has."""
+        emitter = self.emitter
+        count = emitter.fresh("g")
+        emitter.line(f"{count} = min({self.images}, {emitter.size(self.count)} - {group} * {self.images})")
+        return count
 
     def images_buffer(self) -> str:
         """Return the working memory that copies of images lie in."""
@@ -87,10 +95,14 @@ class Operands(Loops):
             self._copies = Scratch(self.copied, dtype)
         return self.emitter.buffer(self._copies, (self.copied,), dtype).name
 
-    def copy_images(self, group: str, count: str) -> str:
-        """Copy what a group of images reads of the operand, with zeros where it reads outside."""
-        emitter, plan = self.emitter, self.plan
-        name, source = self.images_buffer(), emitter.buffers[self.source]
+    def copy_images(self, group: str, count: str, into: tuple[str, str], line: str | None) -> None:
+        """Copy what a group of images reads of the operand, with zeros where it reads outside.
+
+        The copy begins at an offset of a buffer, `into`; with `line`, only that index of its outermost axis
+        is copied.
+        """
+        emitter, plan, (name, base) = self.emitter, self.plan, into
+        source = emitter.buffers[self.source]
         lows = {a: f"({emitter.text(axis.batch)} + {emitter.size(axis.low)})" for a, axis in plan.axes()}
         image = emitter.fresh("i")
         opened = 1
@@ -98,45 +110,62 @@ class Operands(Loops):
         at: dict[int, str] = {}
         if plan.image_axis is not None:
             at[plan.image_axis] = f"({group} * {self.images} + {image})"
-        terms, tests = [f"{image} * {self.image_pitch}"], []
+        terms, tests = [base, f"{image} * {self.image_pitch}"], []
         *around, (last, last_axis) = plan.axes()
-        for a, axis in around:
-            index, here = emitter.fresh("i"), emitter.fresh("x")
-            emitter.open(f"for {index} in range({emitter.size(axis.extent)}):")
+        for k, (a, axis) in enumerate(around):
+            index, here = line if line is not None and k == 0 else emitter.fresh("i"), emitter.fresh("x")
+            if index != line:
+                emitter.open(f"for {index} in range({emitter.size(axis.extent)}):")
+                opened += 1
             emitter.line(f"{here} = {index} + {lows[a]}")
-            opened += 1
             at[a] = here
             terms.append(f"{index} * {self.pitches[a]}")
             if self.reaches_outside(a, axis):
                 tests += [f"{here} >= 0", f"{here} < {emitter.size(source.shape[a])}"]
-        start, row, first, end = (emitter.fresh(p) for p in "ooxx")
+        start, row = emitter.fresh("o"), emitter.fresh("o")
         emitter.line(f"{start} = {' + '.join(terms)}")
-        extent, limit = emitter.size(last_axis.extent), emitter.size(source.shape[last])
-        emitter.line(f"{first} = min({extent}, max(0, -{lows[last]}))")
-        emitter.line(f"{end} = max({first}, min({extent}, {limit} - {lows[last]}))")
-        if tests:
-            # A row that lies outside altogether.
-            emitter.line(f"if not ({' and '.join(tests)}):")
-            emitter.line(f"    {first} = {extent}")
-            emitter.line(f"    {end} = {extent}")
         at[last] = lows[last]
         flat = "0"
         for a in range(len(plan.walk.axes)):
             flat = at[a] if flat == "0" else f"({flat}) * {emitter.size(source.shape[a])} + {at[a]}"
         emitter.line(f"{row} = {flat}")
-        pitch = self.pitches[last]
-        for low, high, value in (
-            ("0", first, f"{self.short}(0.0)"),
-            (first, end, f"{source.name}[{row} + {{x}}]"),
-            (end, extent, f"{self.short}(0.0)"),
-        ):
-            x = emitter.fresh("x")
-            emitter.open(f"for {x} in range({low}, {high}):")
-            place = x if pitch == 1 else f"{x} * {pitch}"
-            emitter.line(f"{name}[{start} + {place}] = {value.format(x=x)}")
+        zero, extent = f"{self.short}(0.0)", emitter.size(last_axis.extent)
+        first, end = self._inside(last, last_axis, lows[last])
+        if tests:
+            # Apart from rows that lie outside altogether, so that the loops over all others have known lengths.
+            emitter.open(f"if not ({' and '.join(tests)}):", conditional=True)
+            self._put((name, start, last), ("0", extent), zero)
             emitter.close()
+            emitter.open("else:", conditional=True)
+            opened += 1
+        self._put((name, start, last), ("0", first), zero)
+        self._put((name, start, last), (first, end), f"{source.name}[{row} + {{x}}]")
+        self._put((name, start, last), (end, extent), zero)
         self.close(opened)
-        return name
+
+    def _inside(self, a: int, axis: Axis, low: str) -> tuple[str, str]:
+        """Return the bounds of what a copied row has of the operand, relative to its start."""
+        emitter, limit = self.emitter, int(str(self.source.type.shape[a]))
+        extent = int(str(axis.extent))
+        if axis.batch is expr.ZERO:
+            known = int(str(axis.low))
+            start = min(extent, max(0, -known))
+            return str(start), str(max(start, min(extent, limit - known)))
+        first, end = emitter.fresh("x"), emitter.fresh("x")
+        emitter.line(f"{first} = min({extent}, max(0, -{low}))")
+        emitter.line(f"{end} = max({first}, min({extent}, {limit} - {low}))")
+        return first, end
+
+    def _put(self, row: tuple[str, str, int], span: tuple[str, str], value: str) -> None:
+        """Write a value, the text of which says ``{x}`` where it depends on the position, into part of a row."""
+        (name, start, axis), (low, high) = row, span
+        if low == high:
+            return
+        x, pitch = self.emitter.fresh("x"), self.pitches[axis]
+        self.emitter.open(f"for {x} in range({low}, {high}):")
+        place = x if pitch == 1 else f"{x} * {pitch}"
+        self.emitter.line(f"{name}[{start} + {place}] = {value.format(x=x)}")
+        self.emitter.close()
 
     def reaches_outside(self, a: int, axis: Axis) -> bool:
         """Tell whether an axis is read beyond its ends."""
