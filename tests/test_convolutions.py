@@ -202,6 +202,16 @@ def test_padded_images_are_copied_once_for_all_blocks_or_by_each(
                 np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["strided, one tap", "strided by three", "dilated by the stride", "groups"])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_copies_without_what_a_stride_skips(name: str, padding: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphc.codegen.gather_plan.THINNED", 1)
+    channels, outputs, size, kernel, stride, _, _, groups = GEOMETRIES[name]
+    example = Example((channels, outputs, size, kernel, stride, padding, stride, groups), 3, "float32")
+    program = example.check([example.y, example.dx, example.dw], (3,))
+    assert f"* {stride}]" in program.kernels[0].source
+
+
 SCHEDULES = {
     # batch, channels, outputs, size, kernel, stride, padding
     "many channels": (8, 64, 64, 16, 3, 1, 1),

@@ -1,4 +1,4 @@
-"""The operands of gathering tiles: copies of images, tables of offsets, packed panels, results.
+"""The operands of gathering tiles: tables of offsets, packed panels, results.
 
 Element ``(row, step)`` of the images lies at ``rows[row] + steps[step]`` from their start: the
 table of an indirect convolution (Dukhan, "The Indirect Convolution Algorithm",
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc import dims
-from graphc.codegen import joined, scalar
-from graphc.codegen.contraction_loops import Loops, live, mentions, strided_in
+from graphc.codegen import joined
+from graphc.codegen.contraction_loops import live, mentions, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
-from graphc.codegen.gather_plan import Blocks, Plan, image_count, steps_of_image
+from graphc.codegen.gather_copies import Copies
+from graphc.codegen.gather_plan import Blocks, Plan, steps_of_image
 from graphc.codegen.walks import Axis
 from graphc.dims import Dim
 from graphc.lower import expr
@@ -23,158 +23,19 @@ from graphc.lower.rewrite import substitute
 from graphc.types import INT64
 
 
-class Operands(Loops):
+class Operands(Copies):
     """What the schedules around gathering tiles have in common."""
 
     def __init__(self, emitter: Emitter, region: ContractionRegion, plan: Plan, blocks: Blocks) -> None:
-        super().__init__(emitter, region)
-        self.plan = plan
-        self.tile, self.images, self.chunk = blocks.tile, blocks.images, blocks.chunk
-        self.short = scalar.SHORT[str(region.dtype)]
+        super().__init__(emitter, region, plan, blocks)
+        self.tile, self.chunk = blocks.tile, blocks.chunk
         self.m, self.n = (int(str(region.extent(g))) for g in ("rows", "cols"))
         self.k = steps_of_image(region, plan)
-        self.count = image_count(region, plan.image)
-        self.groups: Dim = dims.floordiv(self.count + (self.images - 1), self.images)
-        self.source = plan.walk.load.data
         self.divisors = list(plan.phases.values())
         self.phases = 1
         for divisor in self.divisors:
             self.phases *= divisor
-        self.pitches, self.image_pitch, self.copied = self.layout()
         self.lhs = strided_in(region.lhs, region.rows, region.shape.rows, (), ())
-
-    # -- the images
-    def layout(self) -> tuple[dict[int, int], int, int]:
-        """Return distances of neighbours along each axis and of images, and how many elements are copied.
-
-        What the inner steps of one tile read lies together: in copies, images stand outermost,
-        or behind the axis of channels if the steps run over images.
-        """
-        plan = self.plan
-        numbers = [a for a, _ in plan.axes()]
-        order: list[int | None] = list(numbers)
-        extents: dict[int | None, int] = {a: int(str(axis.extent)) for a, axis in plan.axes()}
-        if plan.walk.padded:
-            order.insert(1 if plan.summed and order else 0, None)
-            extents[None] = self.images
-        else:
-            shape = self.source.type.shape
-            order = [None if a == plan.image_axis else a for a in range(len(shape))]
-            extents = {a: int(str(shape[a])) for a in numbers}
-            # Nothing depends on the number of images, along the outermost axis.
-            extents[None] = 1
-        pitch, found = 1, dict[int | None, int]()
-        for a in reversed(order):
-            found[a] = pitch
-            pitch *= extents[a]
-        return {a: found[a] for a in numbers}, found.get(None, 0), pitch
-
-    def place_images(self, group: str) -> tuple[str, str, str]:
-        """Return how many images a group has, and buffer and offset of the first; copies padded ones."""
-        emitter, plan = self.emitter, self.plan
-        count = self.count_images(group)
-        if plan.walk.padded:
-            name = self.images_buffer()
-            self.copy_images(group, count, (name, "0"), None)
-            return count, name, "0"
-        terms = [f"{group} * {self.images * self.image_pitch}"]
-        terms += [f"{emitter.text(axis.batch)} * {self.pitches[a]}" for a, axis in plan.axes()]
-        return count, emitter.buffers[self.source].name, " + ".join(terms)
-
-    def count_images(self, group: str) -> str:
-        """Name how many images a group has."""
-        emitter = self.emitter
-        count = emitter.fresh("g")
-        emitter.line(f"{count} = min({self.images}, {emitter.size(self.count)} - {group} * {self.images})")
-        return count
-
-    def images_buffer(self) -> str:
-        """Return the working memory that copies of images lie in."""
-        dtype = self.region.dtype
-        if not hasattr(self, "_copies"):
-            self._copies = Scratch(self.copied, dtype)
-        return self.emitter.buffer(self._copies, (self.copied,), dtype).name
-
-    def copy_images(self, group: str, count: str, into: tuple[str, str], line: str | None) -> None:
-        """Copy what a group of images reads of the operand, with zeros where it reads outside.
-
-        The copy begins at an offset of a buffer, `into`; with `line`, only that index of its outermost axis
-        is copied.
-        """
-        emitter, plan, (name, base) = self.emitter, self.plan, into
-        source = emitter.buffers[self.source]
-        lows = {a: f"({emitter.text(axis.batch)} + {emitter.size(axis.low)})" for a, axis in plan.axes()}
-        image = emitter.fresh("i")
-        opened = 1
-        emitter.open(f"for {image} in range({count}):")
-        at: dict[int, str] = {}
-        if plan.image_axis is not None:
-            at[plan.image_axis] = f"({group} * {self.images} + {image})"
-        terms, tests = [base, f"{image} * {self.image_pitch}"], []
-        *around, (last, last_axis) = plan.axes()
-        for k, (a, axis) in enumerate(around):
-            index, here = line if line is not None and k == 0 else emitter.fresh("i"), emitter.fresh("x")
-            if index != line:
-                emitter.open(f"for {index} in range({emitter.size(axis.extent)}):")
-                opened += 1
-            emitter.line(f"{here} = {index} + {lows[a]}")
-            at[a] = here
-            terms.append(f"{index} * {self.pitches[a]}")
-            if self.reaches_outside(a, axis):
-                tests += [f"{here} >= 0", f"{here} < {emitter.size(source.shape[a])}"]
-        start, row = emitter.fresh("o"), emitter.fresh("o")
-        emitter.line(f"{start} = {' + '.join(terms)}")
-        at[last] = lows[last]
-        flat = "0"
-        for a in range(len(plan.walk.axes)):
-            flat = at[a] if flat == "0" else f"({flat}) * {emitter.size(source.shape[a])} + {at[a]}"
-        emitter.line(f"{row} = {flat}")
-        zero, extent = f"{self.short}(0.0)", emitter.size(last_axis.extent)
-        first, end = self._inside(last, last_axis, lows[last])
-        if tests:
-            # Apart from rows that lie outside altogether, so that the loops over all others have known lengths.
-            emitter.open(f"if not ({' and '.join(tests)}):", conditional=True)
-            self._put((name, start, last), ("0", extent), zero)
-            emitter.close()
-            emitter.open("else:", conditional=True)
-            opened += 1
-        self._put((name, start, last), ("0", first), zero)
-        self._put((name, start, last), (first, end), f"{source.name}[{row} + {{x}}]")
-        self._put((name, start, last), (end, extent), zero)
-        self.close(opened)
-
-    def _inside(self, a: int, axis: Axis, low: str) -> tuple[str, str]:
-        """Return the bounds of what a copied row has of the operand, relative to its start."""
-        emitter, limit = self.emitter, int(str(self.source.type.shape[a]))
-        extent = int(str(axis.extent))
-        if axis.batch is expr.ZERO:
-            known = int(str(axis.low))
-            start = min(extent, max(0, -known))
-            return str(start), str(max(start, min(extent, limit - known)))
-        first, end = emitter.fresh("x"), emitter.fresh("x")
-        emitter.line(f"{first} = min({extent}, max(0, -{low}))")
-        emitter.line(f"{end} = max({first}, min({extent}, {limit} - {low}))")
-        return first, end
-
-    def _put(self, row: tuple[str, str, int], span: tuple[str, str], value: str) -> None:
-        """Write a value, the text of which says ``{x}`` where it depends on the position, into part of a row."""
-        (name, start, axis), (low, high) = row, span
-        if low == high:
-            return
-        x, pitch = self.emitter.fresh("x"), self.pitches[axis]
-        self.emitter.open(f"for {x} in range({low}, {high}):")
-        place = x if pitch == 1 else f"{x} * {pitch}"
-        self.emitter.line(f"{name}[{start} + {place}] = {value.format(x=x)}")
-        self.emitter.close()
-
-    def reaches_outside(self, a: int, axis: Axis) -> bool:
-        """Tell whether an axis is read beyond its ends."""
-        if axis.batch is not expr.ZERO:
-            # A group of channels is never cut.
-            return False
-        size = int(str(self.source.type.shape[a]))
-        low, extent = int(str(axis.low)), int(str(axis.extent))
-        return low < 0 or low + extent > size
 
     # -- classes of positions
     def open_phases(self) -> dict[Expr, str]:
@@ -257,7 +118,9 @@ class Operands(Loops):
 
     def stride(self, variable: Expr) -> int:
         """Return how far one step of a column variable, or of one within a class, moves in memory."""
-        return sum(self.pitches[a] * axis.factors.get(variable, 0) for a, axis in self.plan.axes())
+        thinned = self.plan.thinned
+        moved = ((a, axis.factors.get(variable, 0)) for a, axis in self.plan.axes())
+        return sum(self.pitches[a] * (factor // thinned.get(a, 1)) for a, factor in moved)
 
     def each_step(self, body: Callable[[str, dict[Expr, str]], None], begin: bool) -> None:
         """Write loops over the inner steps in the order in which panels hold them.
@@ -304,14 +167,15 @@ class Operands(Loops):
 
     def fill_steps(self) -> None:
         """Tabulate how far each inner step lies from the first."""
-        emitter, padded = self.emitter, self.plan.walk.padded
+        emitter, plan = self.emitter, self.plan
 
         def note(number: str, residues: dict[Expr, str]) -> None:
             terms = [f"{self.image_name} * {self.image_pitch}"] if self.plan.summed else []
             for a, axis in self.plan.axes():
                 text = self.moved(axis, residues)
                 text = text if axis.divisor == 1 else f"({text}) // {axis.divisor}"
-                text = f"({text} - {axis.low})" if padded else f"({text})"
+                text = f"({text} - {axis.low})" if plan.copies else f"({text})"
+                text = f"({text} // {plan.thinned[a]})" if a in plan.thinned else text
                 terms.append(f"{text} * {self.pitches[a]}")
             emitter.line(f"{self.steps}[{number}] = {' + '.join(terms)}")
 

@@ -31,9 +31,9 @@ from graphc.dims import Dim
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
 
-# Elements of all padded images, up to which they are copied before anything is computed: so every image is copied
-# once, where each block that reads it would make a copy of its own.  Of many images, few blocks share one, and
-# their copies should stay in the L2 cache.
+# Elements of the copies of all images, up to which they are made before anything is computed: every image is
+# copied once, where each block that reads it would make a copy of its own.  Of many images, few blocks share
+# one, and their copies should stay in the L2 cache.
 SHARED = 1 << 20
 # Elements that are copied in a nanosecond.
 _COPIED = 8
@@ -106,7 +106,7 @@ class Gathered(Operands):
     @property
     def most_shared(self) -> int:
         """Groups of images, up to which all of them are copied beforehand."""
-        return SHARED // self.copied if self.plan.walk.padded else 0
+        return SHARED // self.copied if self.plan.copies else 0
 
     def copy_all(self) -> list[Stage]:
         """Write the stage that copies all images with their padding, if there may be few enough."""
@@ -114,9 +114,10 @@ class Gathered(Operands):
         if not most or (isinstance(outer, int) and outer > most):
             return []
         size = dims.minimum(outer, most) * self.copied
-        self.all_copies = emitter.buffer(Scratch(size, self.region.dtype, True), (size,), self.region.dtype).name
+        memory = Scratch(size, self.region.dtype, True)
+        self.all_copies = emitter.buffer(memory, (size,), self.region.dtype).name
         around = self.plan.axes()[:-1]
-        lines = int(str(around[0][1].extent)) if around else 1
+        lines = self.plan.extent(around[0][0]) if around else 1
         # None where there are too many.
         units = outer * lines * dims.maximum(0, dims.minimum(1, most + 1 - outer))
         emitter.open("if stage == 2:", conditional=True)
