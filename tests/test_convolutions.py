@@ -131,6 +131,21 @@ def test_an_epilogue_sees_each_position(name: str) -> None:
     assert len(program.kernels) == 3
 
 
+def test_products_walk_the_positions_of_a_residual_as_one_axis() -> None:
+    x, other = gx.placeholder("x", (2, 12, 11, 13)), gx.placeholder("other", (2, 20, 11, 13))
+    w, bias = gx.placeholder("w", (20, 12, 1, 1)), gx.placeholder("bias", (20, 1, 1))
+    y, inputs = gx.conv2d(x, w), [x, other, w, bias]
+    by_rows = [gx.relu(y) * other[:, :, ::-1], gx.concat([gx.tanh(y), other], axis=2)]
+    rng = np.random.default_rng(1)
+    values = [rng.normal(size=t.shape).astype(np.float32) for t in inputs]
+    for outputs, divided in (([gx.relu(y + bias + other)], False), (by_rows[:1], True), (by_rows[1:], True)):
+        program = gx.compile(inputs, outputs)
+        (found,) = program(*values)
+        (wanted,) = gx.evaluate(outputs, dict(zip(inputs, values, strict=True)))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+        assert any("% 13" in k.source and "tile_" in k.source for k in program.kernels) is divided
+
+
 def test_a_result_with_a_sum_of_its_own_dtype_takes_no_more_memory() -> None:
     example = Example(GEOMETRIES["plain"], 4, "float32")
     w = gx.variable(np.ones(example.w.shape, np.float32), name="weights")
@@ -164,6 +179,37 @@ def run_in_blocks(program: gx.Program, values: list[Array], threads: int) -> lis
         return [np.array(v) for v in program(*values)]
     finally:
         gx.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["strided", "groups", "several blocks of lines"])
+def test_padded_images_are_copied_once_for_all_blocks_or_by_each(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphc.runtime.schedule.GRAIN", 1)
+    monkeypatch.setattr("graphc.runtime.schedule.WORTHWHILE", 0)
+    few, many = 3, 40
+    for batch in (few, many, "n"):
+        example = Example(GEOMETRIES[name], batch, "float32")
+        monkeypatch.setattr("graphc.codegen.gathered.SHARED", 1 << 14)
+        program = gx.compile(example.inputs, [example.y])
+        (kernel,) = program.kernels
+        assert ("if stage == 3" in kernel.source) is (batch != many)
+        for size in (few, many) if batch == "n" else (batch,):
+            values = example.values(int(size))
+            (wanted,) = gx.evaluate([example.y], dict(zip(example.inputs, values, strict=True)))
+            for threads in (1, 2):
+                (found,) = run_in_blocks(program, values, threads)
+                np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["strided, one tap", "strided by three", "dilated by the stride", "groups"])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_copies_without_what_a_stride_skips(name: str, padding: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphc.codegen.gather_plan.THINNED", 1)
+    channels, outputs, size, kernel, stride, _, _, groups = GEOMETRIES[name]
+    example = Example((channels, outputs, size, kernel, stride, padding, stride, groups), 3, "float32")
+    program = example.check([example.y, example.dx, example.dw], (3,))
+    assert f"* {stride}]" in program.kernels[0].source
 
 
 SCHEDULES = {

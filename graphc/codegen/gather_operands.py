@@ -1,4 +1,4 @@
-"""The operands of gathering tiles: copies of images, tables of offsets, packed panels, results.
+"""The operands of gathering tiles: tables of offsets, packed panels, results.
 
 Element ``(row, step)`` of the images lies at ``rows[row] + steps[step]`` from their start: the
 table of an indirect convolution (Dukhan, "The Indirect Convolution Algorithm",
@@ -9,144 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc import dims
-from graphc.codegen import scalar
-from graphc.codegen.contraction_loops import Loops, live, mentions, strided_in
+from graphc.codegen import joined
+from graphc.codegen.contraction_loops import live, mentions, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
-from graphc.codegen.gather_plan import Blocks, Plan, image_count, steps_of_image
+from graphc.codegen.gather_copies import Copies
+from graphc.codegen.gather_plan import Blocks, Plan, steps_of_image
 from graphc.codegen.walks import Axis
 from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
-from graphc.lower.region import walk as subexpressions
 from graphc.lower.rewrite import substitute
 from graphc.types import INT64
 
 
-class Operands(Loops):
+class Operands(Copies):
     """What the schedules around gathering tiles have in common."""
 
     def __init__(self, emitter: Emitter, region: ContractionRegion, plan: Plan, blocks: Blocks) -> None:
-        super().__init__(emitter, region)
-        self.plan = plan
-        self.tile, self.images, self.chunk = blocks.tile, blocks.images, blocks.chunk
-        self.short = scalar.SHORT[str(region.dtype)]
+        super().__init__(emitter, region, plan, blocks)
+        self.tile, self.chunk = blocks.tile, blocks.chunk
         self.m, self.n = (int(str(region.extent(g))) for g in ("rows", "cols"))
         self.k = steps_of_image(region, plan)
-        self.count = image_count(region, plan.image)
-        self.groups: Dim = dims.floordiv(self.count + (self.images - 1), self.images)
-        self.source = plan.walk.load.data
         self.divisors = list(plan.phases.values())
         self.phases = 1
         for divisor in self.divisors:
             self.phases *= divisor
-        self.pitches, self.image_pitch, self.copied = self.layout()
         self.lhs = strided_in(region.lhs, region.rows, region.shape.rows, (), ())
-
-    # -- the images
-    def layout(self) -> tuple[dict[int, int], int, int]:
-        """Return distances of neighbours along each axis and of images, and how many elements are copied.
-
-        What the inner steps of one tile read lies together: in copies, images stand outermost,
-        or behind the axis of channels if the steps run over images.
-        """
-        plan = self.plan
-        numbers = [a for a, _ in plan.axes()]
-        order: list[int | None] = list(numbers)
-        extents: dict[int | None, int] = {a: int(str(axis.extent)) for a, axis in plan.axes()}
-        if plan.walk.padded:
-            order.insert(1 if plan.summed and order else 0, None)
-            extents[None] = self.images
-        else:
-            shape = self.source.type.shape
-            order = [None if a == plan.image_axis else a for a in range(len(shape))]
-            extents = {a: int(str(shape[a])) for a in numbers}
-            # Nothing depends on the number of images, along the outermost axis.
-            extents[None] = 1
-        pitch, found = 1, dict[int | None, int]()
-        for a in reversed(order):
-            found[a] = pitch
-            pitch *= extents[a]
-        return {a: found[a] for a in numbers}, found.get(None, 0), pitch
-
-    def place_images(self, group: str) -> tuple[str, str, str]:
-        """Return how many images a group has, and buffer and offset of the first; copies padded ones."""
-        emitter, plan = self.emitter, self.plan
-        count = emitter.fresh("g")
-        emitter.line(f"{count} = min({self.images}, {emitter.size(self.count)} - {group} * {self.images})")
-        if plan.walk.padded:
-            return count, self.copy_images(group, count), "0"
-        terms = [f"{group} * {self.images * self.image_pitch}"]
-        terms += [f"{emitter.text(axis.batch)} * {self.pitches[a]}" for a, axis in plan.axes()]
-        return count, emitter.buffers[self.source].name, " + ".join(terms)
-
-    def images_buffer(self) -> str:
-        """Return the working memory that copies of images lie in."""
-        dtype = self.region.dtype
-        if not hasattr(self, "_copies"):
-            self._copies = Scratch(self.copied, dtype)
-        return self.emitter.buffer(self._copies, (self.copied,), dtype).name
-
-    def copy_images(self, group: str, count: str) -> str:
-        """Copy what a group of images reads of the operand, with zeros where it reads outside."""
-        emitter, plan = self.emitter, self.plan
-        name, source = self.images_buffer(), emitter.buffers[self.source]
-        lows = {a: f"({emitter.text(axis.batch)} + {emitter.size(axis.low)})" for a, axis in plan.axes()}
-        image = emitter.fresh("i")
-        opened = 1
-        emitter.open(f"for {image} in range({count}):")
-        at: dict[int, str] = {}
-        if plan.image_axis is not None:
-            at[plan.image_axis] = f"({group} * {self.images} + {image})"
-        terms, tests = [f"{image} * {self.image_pitch}"], []
-        *around, (last, last_axis) = plan.axes()
-        for a, axis in around:
-            index, here = emitter.fresh("i"), emitter.fresh("x")
-            emitter.open(f"for {index} in range({emitter.size(axis.extent)}):")
-            emitter.line(f"{here} = {index} + {lows[a]}")
-            opened += 1
-            at[a] = here
-            terms.append(f"{index} * {self.pitches[a]}")
-            if self.reaches_outside(a, axis):
-                tests += [f"{here} >= 0", f"{here} < {emitter.size(source.shape[a])}"]
-        start, row, first, end = (emitter.fresh(p) for p in "ooxx")
-        emitter.line(f"{start} = {' + '.join(terms)}")
-        extent, limit = emitter.size(last_axis.extent), emitter.size(source.shape[last])
-        emitter.line(f"{first} = min({extent}, max(0, -{lows[last]}))")
-        emitter.line(f"{end} = max({first}, min({extent}, {limit} - {lows[last]}))")
-        if tests:
-            # A row that lies outside altogether.
-            emitter.line(f"if not ({' and '.join(tests)}):")
-            emitter.line(f"    {first} = {extent}")
-            emitter.line(f"    {end} = {extent}")
-        at[last] = lows[last]
-        flat = "0"
-        for a in range(len(plan.walk.axes)):
-            flat = at[a] if flat == "0" else f"({flat}) * {emitter.size(source.shape[a])} + {at[a]}"
-        emitter.line(f"{row} = {flat}")
-        pitch = self.pitches[last]
-        for low, high, value in (
-            ("0", first, f"{self.short}(0.0)"),
-            (first, end, f"{source.name}[{row} + {{x}}]"),
-            (end, extent, f"{self.short}(0.0)"),
-        ):
-            x = emitter.fresh("x")
-            emitter.open(f"for {x} in range({low}, {high}):")
-            place = x if pitch == 1 else f"{x} * {pitch}"
-            emitter.line(f"{name}[{start} + {place}] = {value.format(x=x)}")
-            emitter.close()
-        self.close(opened)
-        return name
-
-    def reaches_outside(self, a: int, axis: Axis) -> bool:
-        """Tell whether an axis is read beyond its ends."""
-        if axis.batch is not expr.ZERO:
-            # A group of channels is never cut.
-            return False
-        size = int(str(self.source.type.shape[a]))
-        low, extent = int(str(axis.low)), int(str(axis.extent))
-        return low < 0 or low + extent > size
 
     # -- classes of positions
     def open_phases(self) -> dict[Expr, str]:
@@ -229,7 +118,9 @@ class Operands(Loops):
 
     def stride(self, variable: Expr) -> int:
         """Return how far one step of a column variable, or of one within a class, moves in memory."""
-        return sum(self.pitches[a] * axis.factors.get(variable, 0) for a, axis in self.plan.axes())
+        thinned = self.plan.thinned
+        moved = ((a, axis.factors.get(variable, 0)) for a, axis in self.plan.axes())
+        return sum(self.pitches[a] * (factor // thinned.get(a, 1)) for a, factor in moved)
 
     def each_step(self, body: Callable[[str, dict[Expr, str]], None], begin: bool) -> None:
         """Write loops over the inner steps in the order in which panels hold them.
@@ -276,14 +167,15 @@ class Operands(Loops):
 
     def fill_steps(self) -> None:
         """Tabulate how far each inner step lies from the first."""
-        emitter, padded = self.emitter, self.plan.walk.padded
+        emitter, plan = self.emitter, self.plan
 
         def note(number: str, residues: dict[Expr, str]) -> None:
             terms = [f"{self.image_name} * {self.image_pitch}"] if self.plan.summed else []
             for a, axis in self.plan.axes():
                 text = self.moved(axis, residues)
                 text = text if axis.divisor == 1 else f"({text}) // {axis.divisor}"
-                text = f"({text} - {axis.low})" if padded else f"({text})"
+                text = f"({text} - {axis.low})" if plan.copies else f"({text})"
+                text = f"({text} // {plan.thinned[a]})" if a in plan.thinned else text
                 terms.append(f"{text} * {self.pitches[a]}")
             emitter.line(f"{self.steps}[{number}] = {' + '.join(terms)}")
 
@@ -395,37 +287,4 @@ class Operands(Loops):
         axes = self.result_axes()
         cols = {axis: e for axis, e in axes.items() if mentions(e, self.region.cols)}
         rows = {axis: e for axis, e in axes.items() if axis not in cols}
-        return rows, cols, self.joinable(cols)
-
-    def joinable(self, cols: dict[Expr, Expr]) -> bool:
-        """Tell whether every operand of the epilogue walks the columns' axes as one axis, or not at all."""
-        if list(cols.values()) != live(self.region.cols):
-            return False
-        shape = self.region.node.type.shape
-        wanted = list(cols)
-        sizes = [shape[int(str(axis.data)[1:])] for axis in wanted]
-        loose: set[Expr] = set()
-        for e in subexpressions(s.value for s in self.region.stores):
-            if e.kind != "load":
-                loose.update(a for a in e.args if a.kind == "index")
-                continue
-            loose.update(x for a in e.args if a.kind != "index" for x in subexpressions([a]))
-            places = [k for k, a in enumerate(e.args) if a in cols]
-            if not places:
-                continue
-            run = list(range(places[0], places[0] + len(wanted)))
-            if places != run or [e.args[k] for k in run] != wanted:
-                return False
-            if [e.data.type.shape[k] for k in run[1:]] != sizes[1:]:
-                return False
-        return not loose & set(wanted)
-
-    def join(self, cols: dict[Expr, Expr], name: str) -> None:
-        """Let `name` stand for the position along all columns' axes."""
-        emitter = self.emitter
-        joined, *others = cols
-        for axis in others:
-            step = expr.index(f"{joined.data}_{axis.data}")
-            emitter.merged[joined, axis] = step
-            joined = step
-        emitter.name(joined, name)
+        return rows, cols, joined.suits(self.region, cols)

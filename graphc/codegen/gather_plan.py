@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 
 from graphc.codegen import walks
 from graphc.codegen.contraction_loops import live, mentions, static, strided_in
@@ -21,6 +22,9 @@ STEPS = 512
 LONG_STEPS = 1024
 # Elements of the images copied at a time, at most.
 COPIED = 1 << 20
+# Output channels, from which on images are copied without the positions that a stride skips: each strip of
+# channels reads them again, half of every line in vain.
+THINNED = 256
 # Batch size assumed where it is symbolic.
 TYPICAL = 16
 
@@ -45,6 +49,8 @@ class Plan:
     phases : dict of Expr to int
         For column variables whose positions fall into classes that read other inner steps
         (those of a strided convolution's adjoint): the number of classes.
+    thinned : dict of int to int
+        Axes of which every so manieth index is read, and only these are copied.
     """
 
     walk: Walk
@@ -52,6 +58,16 @@ class Plan:
     image_axis: int | None
     summed: bool
     phases: dict[Expr, int]
+    thinned: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def copies(self) -> bool:
+        """Whether images are copied: with a margin of zeros, or without what nothing reads."""
+        return self.walk.padded or bool(self.thinned)
+
+    def extent(self, a: int) -> int:
+        """Return how many indices along an axis a copy has."""
+        return -(-int(str(self.walk.axes[a].extent)) // self.thinned.get(a, 1))
 
     def axes(self) -> list[tuple[int, Axis]]:
         """Return the operand's axes apart from that of the images, with their numbers."""
@@ -79,7 +95,16 @@ def find(region: ContractionRegion) -> Plan | None:
     phases = _phases(region, walk)
     if phases is None or (phases and summed):
         return None
-    return Plan(walk, image, image_axis, summed, phases)
+    plan = Plan(walk, image, image_axis, summed, phases)
+    # What a few channels read once is not worth a copy.
+    worth = not summed and _int(region.extent("rows")) >= THINNED
+    return replace(plan, thinned=_common_steps(plan)) if worth else plan
+
+
+def _common_steps(plan: Plan) -> dict[int, int]:
+    """Return the axes along which all variables move in multiples of some step, with these steps."""
+    steps = {a: math.gcd(*axis.factors.values()) for a, axis in plan.axes() if axis.divisor == 1}
+    return {a: step for a, step in steps.items() if step > 1}
 
 
 def image_of(region: ContractionRegion, walk: Walk) -> tuple[Expr | None, int | None, bool]:
@@ -136,8 +161,8 @@ class Blocks:
             return cls(tile, 1, _even(steps, STEPS))
         wanted = LONG_STEPS // steps if plan.summed else ROWS // n
         pixels = 1
-        for _, axis in plan.axes():
-            pixels *= _int(axis.extent)
+        for a, axis in plan.axes():
+            pixels *= -(-_int(axis.extent) // plan.thinned.get(a, 1))
         taken = max(1, min(wanted, COPIED // pixels))
         count = image_count(region, plan.image)
         taken = min(taken, count) if isinstance(count, int) and count > 0 else taken

@@ -5,8 +5,9 @@ panels of weights.  Any stride and dilation costs the same, no position is compu
 and a block may span several small images::
 
     pack weights
+    copy images with their padding        a stage of its own, if they are few
     for each group of images:
-        copy images with their padding
+        copy them here, if they are many
         for each block of positions:
             for each strip of channels:
                 for each chunk of inner steps:
@@ -20,6 +21,7 @@ reads its own taps only.
 from __future__ import annotations
 
 from graphc import dims
+from graphc.codegen import joined
 from graphc.codegen.contraction_loops import live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
@@ -29,6 +31,12 @@ from graphc.dims import Dim
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
 
+# Elements of the copies of all images, up to which they are made before anything is computed: every image is
+# copied once, where each block that reads it would make a copy of its own.  Of many images, few blocks share
+# one, and their copies should stay in the L2 cache.
+SHARED = 1 << 20
+# Elements that are copied in a nanosecond.
+_COPIED = 8
 # Elements between two columns of sums beyond their rows, so that columns do not collide in a cache set.
 STAGGER = 16
 
@@ -48,8 +56,8 @@ class Gathered(Operands):
         around, sizes = self.without_image(len(region.inner) - self.run()[0])
         self.around = tuple(live(around))
         self.around_sizes = tuple(d for v, d in zip(around, sizes, strict=True) if v.kind == "index")
-        self.axes_of_rows, self.axes_of_cols, joined = self.name_columns()
-        self.flat_columns = joined and self.phases == 1
+        self.axes_of_rows, self.axes_of_cols, as_one = self.name_columns()
+        self.flat_columns = as_one and self.phases == 1
         cols = live(region.cols)
         extents = dict(zip(region.cols, spec.cols, strict=True))
         self.last, self.lines = cols[-1], tuple(cols[:-1])
@@ -82,11 +90,75 @@ class Gathered(Operands):
         self.pack(emitter.size(pieces))
         emitter.close()
         packing = preparation(emitter, pieces, size, self.region.lhs, (panels,))
-        units = dims.product(self.batch_sizes) * self.groups * (self.phases * self.blocks * self.strips)
-        emitter.open("if stage == 2:", conditional=True)
+        copying = self.copy_all()
+        units = self.outer * (self.phases * self.blocks * self.strips)
+        emitter.open(f"if stage == {2 + len(copying)}:", conditional=True)
         self.compute(emitter.size(units))
         emitter.close()
-        return [tables, packing, Stage(units, work)]
+        return [tables, packing, *copying, Stage(units, work)]
+
+    # -- copies that all blocks share
+    @property
+    def outer(self) -> Dim:
+        """How many groups of images there are, counted for each index of the batch apart from them."""
+        return dims.product(self.batch_sizes) * self.groups
+
+    @property
+    def most_shared(self) -> int:
+        """Groups of images, up to which all of them are copied beforehand."""
+        return SHARED // self.copied if self.plan.copies else 0
+
+    def copy_all(self) -> list[Stage]:
+        """Write the stage that copies all images with their padding, if there may be few enough."""
+        emitter, outer, most = self.emitter, self.outer, self.most_shared
+        if not most or (isinstance(outer, int) and outer > most):
+            return []
+        size = dims.minimum(outer, most) * self.copied
+        memory = Scratch(size, self.region.dtype, True)
+        self.all_copies = emitter.buffer(memory, (size,), self.region.dtype).name
+        around = self.plan.axes()[:-1]
+        lines = self.plan.extent(around[0][0]) if around else 1
+        # None where there are too many.
+        units = outer * lines * dims.maximum(0, dims.minimum(1, most + 1 - outer))
+        emitter.open("if stage == 2:", conditional=True)
+        first, last = emitter.part(emitter.size(units))
+        unit, number, line, place = (emitter.fresh(p) for p in "uuio")
+        emitter.open(f"for {unit} in range({first}, {last}):", self.batch)
+        emitter.line(f"{number} = {unit} // {lines}")
+        emitter.line(f"{line} = {unit} % {lines}")
+        emitter.line(f"{place} = {number} * {self.copied}")
+        group = self.split_outer(number)
+        self.copy_images(group, self.count_images(group), (self.all_copies, place), line if around else None)
+        self.close(2)
+        return [Stage(units, dims.floordiv(units * (self.copied // lines), _COPIED))]
+
+    def split_outer(self, outer: str) -> str:
+        """Name the variables of the batch from the number of a group; return its number among its images'."""
+        emitter = self.emitter
+        group, number = emitter.fresh("g"), emitter.fresh("u")
+        emitter.line(f"{group} = {outer} % {emitter.size(self.groups)}")
+        emitter.line(f"{number} = {outer} // {emitter.size(self.groups)}")
+        self.unravel(number, self.batch, self.batch_sizes)
+        return group
+
+    def find_images(self, outer: str, group: str) -> tuple[str, str, str]:
+        """Return how many images a group has, and buffer and offset of the first, copied here or before."""
+        emitter, most = self.emitter, self.most_shared
+        if not most or (isinstance(self.outer, int) and self.outer > most):
+            return self.place_images(group)
+        place = f"{outer} * {self.copied}"
+        if isinstance(self.outer, int):
+            return self.count_images(group), self.all_copies, place
+        count, source = self.count_images(group), emitter.fresh("a")
+        emitter.open(f"if {emitter.size(self.outer)} > {most}:", conditional=True)
+        own = self.images_buffer()
+        self.copy_images(group, count, (own, "0"), None)
+        emitter.line(f"{source} = addr({own}, 0)")
+        emitter.close()
+        emitter.open("else:", conditional=True)
+        emitter.line(f"{source} = addr({self.all_copies}, {place})")
+        emitter.close()
+        return count, source, "0"
 
     def make_tables(self) -> None:
         """Name the tables of rows and steps, and of where each step of the weights goes in a panel."""
@@ -132,11 +204,8 @@ class Gathered(Operands):
         outer, outer_last = emitter.fresh("u"), emitter.fresh("u")
         emitter.line(f"{outer_last} = ({last} + {per_group - 1}) // {per_group}")
         emitter.open(f"for {outer} in range({first} // {per_group}, {outer_last}):", self.batch)
-        group, number = emitter.fresh("g"), emitter.fresh("u")
-        emitter.line(f"{group} = {outer} % {emitter.size(self.groups)}")
-        emitter.line(f"{number} = {outer} // {emitter.size(self.groups)}")
-        self.unravel(number, self.batch, self.batch_sizes)
-        images, source, base = self.place_images(group)
+        group = self.split_outer(outer)
+        images, source, base = self.find_images(outer, group)
         low, high, unit = (emitter.fresh(p) for p in "xxu")
         emitter.line(f"{low} = max({first} - {outer} * {per_group}, 0)")
         emitter.line(f"{high} = min({last} - {outer} * {per_group}, {per_group})")
@@ -240,7 +309,7 @@ class Gathered(Operands):
         emitter.line(f"{place} = {self.line_start(m)}")
         q, total = emitter.fresh("q"), emitter.fresh("t")
         emitter.open(f"for {q} in range({low}, {high}):", [*self.axes_of_cols])
-        self.join(self.axes_of_cols, q)
+        joined.join(emitter, self.axes_of_cols, q)
         emitter.line(f"{total} = {self.sums}[{base} + {q}]")
         self.store_results(total, f"{place} + {q}")
         self.close(3)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc import dims
+from graphc.codegen import joined
 from graphc.codegen.contraction_loops import live
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
@@ -199,7 +200,7 @@ class Summed(Operands):
         local = expr.local(region.node, region.node.type.dtype)
         if self.home is not None and len(region.stores) == 1 and region.stores[0].value is local:
             return
-        rows, cols, joined = self.name_columns()
+        rows, cols, as_one = self.name_columns()
         strip, m, q, place, total = (emitter.fresh(p) for p in "smqot")
         ranges, width = self.ranges, self.tile.cols
         emitter.open(f"for {strip} in range({first} // {ranges}, ({last} + {ranges - 1}) // {ranges}):")
@@ -209,8 +210,8 @@ class Summed(Operands):
         self.unravel(m, region.rows, region.shape.rows)
         self.name_axes(rows)
         emitter.open(f"for {q} in range({low}, {high}):", [*live(region.cols), *cols])
-        if joined:
-            self.join(cols, q)
+        if as_one:
+            joined.join(emitter, cols, q)
         else:
             self.unravel(q, region.cols, region.shape.cols)
             self.name_axes(cols)

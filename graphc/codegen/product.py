@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from graphc import dims
-from graphc.codegen import choice, sweep
+from graphc.codegen import choice, joined, sweep
 from graphc.codegen.choice import Blocks, Candidate, Choice
 from graphc.codegen.contraction_loops import Loops, live, mentions, static
 from graphc.codegen.emitter import Emitter, Scratch
@@ -418,8 +418,11 @@ class Product(Panels):
         j, column, total = emitter.fresh("j"), emitter.fresh("x"), emitter.fresh("t")
         emitter.open(f"for {j} in range({count}):", [*live(region.cols), *cols])
         emitter.line(f"{column} = {self.strip} + {j}")
-        self.unravel(column, region.cols, spec.cols)
-        self.name_axes(cols)
+        if cols and joined.suits(region, cols):
+            joined.join(emitter, cols, column)
+        else:
+            self.unravel(column, region.cols, spec.cols)
+            self.name_axes(cols)
         emitter.line(f"{total} = {self.sums}[{sums} + {j}]")
         self.store_results(total, place(column))
         emitter.close()
