@@ -91,6 +91,26 @@ def test_a_new_process_needs_neither_passes_nor_compiler(saved: tuple[Path, list
     assert not imported
 
 
+def test_a_new_process_prints_and_checks(tmp_path: Path) -> None:
+    x = gx.placeholder("x", ("n",))
+    gx.debug.check((x > 0).all(), "x must be positive")
+    path = tmp_path / "talks.gxc"
+    gx.compile(x, gx.debug.print(x * 2, label="doubled")).save(path)
+    code = f"""
+        import graphc as gx
+        program = gx.load({str(path)!r})
+        program([1.0])
+        try:
+            program([-1.0])
+        except gx.errors.CheckError as error:
+            print(error.what)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True
+    )
+    assert run.stdout == "doubled: [2.]\nx must be positive\n"
+
+
 def test_files_of_others_are_compiled_unless_trusted(
     saved: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

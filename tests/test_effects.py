@@ -129,7 +129,11 @@ def test_labels_and_long_arrays():
 def test_formats_are_those_of_the_elements():
     x = vector()
     gx.debug.print(x, x.sum(), format="{0:.1f} and {1:5.2f}%")
-    assert both([x], x * 2, [np.arange(3.0)]) == ["[0.0 1.0 2.0] and  3.00%"]
+    gx.debug.print(x.sum(), x.min(), format="{{sum}} {:.1f}, least {}")
+    assert both([x], x * 2, [np.arange(3.0)]) == [
+        "[0.0 1.0 2.0] and  3.00%",
+        "{sum} 3.0, least 0.0",
+    ]
 
 
 def test_saved_programs_print_and_check(tmp_path):
@@ -357,7 +361,7 @@ def test_refusals():
         gx.debug.print(1.0)
     with pytest.raises(ArgumentError, match="bad summarize"):
         gx.debug.print(x, summarize=0)
-    for format in ("{0.dtype}", "{1}", "{0:99999}", "{", "{0!r}", "\n"):
+    for format in ("{0.dtype}", "{1}", "{0:99999}", "{", "{0!r}", "{!r}", "{} {0}", "{} {}", "\n"):
         with pytest.raises(ArgumentError, match="bad format"):
             gx.debug.print(x, format=format)
     with pytest.raises(ArgumentError, match="bad label"):

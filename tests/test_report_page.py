@@ -248,6 +248,7 @@ def test_a_measurement_becomes_a_roofline_and_a_table_that_leads_to_kernels(
     profile = program.profile(np.ones((4, 8), "float32"), repeat=3)
     program.report(path, profile=profile)
     browser.open(path, "tab=profile")
+    assert not [text for text in browser.texts(".card") if "NaN" in text or "undefined" in text]
     computed = [s for s in profile.steps if s.is_leaf and s.flops_per_second]
     assert len(browser.all(".spot")) == len(computed) > 3
     assert any("GFLOP/s" in text for text in browser.texts(".chart .title"))

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from graphc.artifact import native, signing
@@ -245,7 +246,8 @@ def _payload(stored: Stored, variable: bool, number: int) -> Any:
 
 def _meaning(data: Json) -> Meaning:
     """Return an operation that is computed in Python."""
-    # All ops are registered by the import of the public face.
+    # The import of the public face is what registers all ops, those of `graphc.debug` too.
+    import_module("graphc.public")
     from graphc.ops.op import CUSTOM, REGISTRY
     from graphc.runtime.building import meaning_of
 

@@ -64,6 +64,8 @@ def save(path: str | os.PathLike[str], programs: Program | Mapping[str, Program]
     array([2., 4.])
     """
     named = _named(programs)
+    for program in named.values():
+        _require_unguarded(program)
     leaves, objects = LeafTable(), Objects()
     graphs = [encode_graph(p._source.traced, leaves) for p in named.values()]
     images = [_image(p, leaves, objects) for p in named.values()]
@@ -98,6 +100,19 @@ def _named(programs: object) -> dict[str, Program]:
         given=repr(programs),
         where=caller(),
     )
+
+
+def _require_unguarded(program: Program) -> None:
+    """Refuse what closes over graphs of this process, before its graph is refused for a lesser reason."""
+    functions = program._source.executable.functions
+    guard = next((f for f in functions if isinstance(f, Meaning) and f.op in GUARDS), None)
+    if guard is not None:
+        raise ArtifactError(
+            f"artifact: what {program.name} was told to check of itself cannot be written",
+            expected="a program that was compiled without check=...",
+            given=f"check={GUARDS[guard.op]!r}",
+            where=caller(),
+        )
 
 
 def _signature(table: bytes) -> bytes:
@@ -162,13 +177,6 @@ def _constants(images: Iterable[Json]) -> set[int]:
 
 def _called(meaning: Meaning) -> Json:
     """Return an operation that is computed in Python."""
-    if meaning.op in GUARDS:
-        raise ArtifactError(
-            "artifact: what a program was told to check of itself cannot be written",
-            expected="a program that was compiled without check=...",
-            given=meaning.op,
-            where=caller(),
-        )
     values = ValueWriter()
     attrs = {k: values.attribute(v, meaning.op, meaning.where) for k, v in meaning.attrs.items()}
     return {

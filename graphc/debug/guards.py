@@ -35,8 +35,8 @@ __all__ = ["GUARDS", "Check", "compared", "guarded"]
 
 Array = np.ndarray[Any, Any]
 Check = Literal["nan", "all"]
-GUARDS = frozenset({"find_nonfinite", "compare_all"})
-"""The ops that close over a graph."""
+GUARDS: Mapping[str, Check] = {"find_nonfinite": "nan", "compare_all": "all"}
+"""The ops that close over a graph, and the checks that they make."""
 
 
 def guarded(graph: Graph, name: str) -> Graph:

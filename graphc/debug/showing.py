@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphc.debug.formats import is_format
+from graphc.debug.formats import is_format, numbered
 from graphc.dims import Dim
 from graphc.effects import TOKEN, concerned_rows, perform, silent, ticket
 from graphc.errors import ArgumentError, caller
@@ -62,7 +62,8 @@ def print(
     label : str, optional
         What the line begins with; by default the name of the first value, or the user's line.
     format : str, optional
-        Text with fields for the values, such as ``"loss {0:.3f}"``; replaces label and values.
+        Text with fields for the values, such as ``"loss {:.3f}"`` or ``"{1}, {0}"``; replaces label and
+        values.
     summarize : int, default 6
         Of axes longer than this, only both ends are shown.
 
@@ -89,7 +90,7 @@ def print(
     >>> import graphc as gx
     >>> x = gx.placeholder("x", shape=(3,), dtype="float64")
     >>> y = gx.debug.print(x * 2, label="doubled").sum()
-    >>> _ = gx.debug.print(y, y / 3, format="sum {0:.1f}, mean {1:.1f}")
+    >>> _ = gx.debug.print(y, y / 3, format="sum {:.1f}, mean {:.1f}")
     >>> program = gx.compile(x, y + 1)
     >>> program([1.0, 2.0, 3.0])
     doubled: [2. 4. 6.]
@@ -99,10 +100,11 @@ def print(
     where = current_place()
     if label is not None and not (isinstance(label, str) and label.isprintable()):
         raise ArgumentError("print: bad label", expected="printable text", given=repr(label), where=where)
-    if format is not None and not is_format(format, 1 + len(more)):
+    template = numbered(format)
+    if format is not None and not is_format(template, 1 + len(more)):
         raise ArgumentError(
             "print: bad format",
-            expected="printable text with fields such as {0} and {1:.3f}, one number for each value",
+            expected="printable text with fields such as {} and {:.3f}, or {0} and {1:.3f}, for the values",
             given=repr(format),
             where=where,
         )
@@ -113,7 +115,7 @@ def print(
     values = [as_tensor(v) for v in (tensor, *more)]
     shown = label if label is not None else values[0].name or str(where)
     first = ticket(where)
-    attrs: dict[str, Any] = {"label": shown, "format": format, "summarize": summarize, "masked": False}
+    attrs: dict[str, Any] = {"label": shown, "format": template, "summarize": summarize, "masked": False}
     perform("print", where, first, PRINT(Tensor(first), *values, **attrs).node)
     return values[0]
 

@@ -18,7 +18,7 @@ class Profile {
   }
 
   cards() {
-    const { seconds: whole, plain_seconds: plain, around_seconds: around, between_seconds: between, threads, overhead } = this.profile;
+    const { seconds: whole, fastest_plain_seconds: plain, around_seconds: around, between_seconds: between, threads, overhead } = this.profile;
     const flops = this.steps.reduce((sum, step) => sum + total(step.flops), 0);
     const moved = this.steps.reduce((sum, step) => sum + step.bytes_read + step.bytes_written, 0);
     const card = (title, found, detail) => h('div', { class: 'card' }, h('h3', {}, title), h('div', { class: 'value' }, found), h('div', { class: 'detail' }, detail));
