@@ -285,7 +285,7 @@ def test_a_traceback_can_be_asked_for(capsys, folder):
         (["run", "small_model:double", "--out", "found.txt"], "--out: expected FILE.npz"),
         (["compile", "small_model:double"], "required: -o/--out"),
         (["compile", "small_model:double", "-o", "model.txt"], "--out: expected FILE.gxc"),
-        (["compile", "model.gxc", "-o", "other.gxc"], "expected module:function"),
+        (["compile", "model.gxc", "-o", "other.gxc"], "expected FILE.onnx, module:function"),
         (["inspect", "small_model:double", "--show", "asm"], "--show goes with --kernel"),
         (["inspect", "small_model:double", "--kernel", "0", "--format", "dot"], "goes with --format text"),
         (["inspect", "small_model:double", "--kernel", "0", "--stage", "0"], "not allowed with"),

@@ -1,4 +1,4 @@
-"""``graphc compile``: turn a function that returns programs, or their pieces, into an artifact."""
+"""``graphc compile``: turn a model, or a function that returns programs or their pieces, into an artifact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEGABYTE = 1_000_000
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", type=target.parse_code, metavar="TARGET", help=target.CODE_FORMS)
+    parser.add_argument("target", type=target.parse_model, metavar="TARGET", help=target.MODEL_FORMS)
     parser.add_argument(
         "-o",
         "--out",
@@ -85,11 +85,11 @@ def _listed(libraries: list[Path]) -> dict[str, list[str]]:
 
 
 _DETAILS = """\
-TARGET is a function without required parameters that returns a Program, the pieces of one
-(inputs, outputs) or (inputs, outputs, updates) as gx.compile takes them, or a dict of these under
-names.  Modules are found from the working directory.  The artifact is what graphc run, inspect,
-profile and bench take, and gx.load in Python."""
+TARGET is a model of ONNX, or a function without required parameters that returns a Program, the
+pieces of one (inputs, outputs) or (inputs, outputs, updates) as gx.compile takes them, or a dict of
+these under names.  Modules are found from the working directory.  The artifact is what graphc run,
+inspect, profile and bench take, and gx.load in Python."""
 
 COMMAND = Command(
-    "compile", f"Compile a function's programs into a {_SUFFIX} file.", _declare, _run, _DETAILS
+    "compile", f"Compile a function's programs, or a model, into a {_SUFFIX} file.", _declare, _run, _DETAILS
 )

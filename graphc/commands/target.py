@@ -1,4 +1,4 @@
-"""What a command works on: an artifact, or a function of the user's that returns a program or its pieces."""
+"""What a command works on: a file, or a function of the user's that returns a program or its pieces."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from graphc.errors import ArgumentError, GraphcError, UserCodeError, Where
 if TYPE_CHECKING:
     from graphc.runtime.program import Program
 
-__all__ = ["CODE_FORMS", "FORMS", "Code", "Options", "declare", "load", "load_one", "parse", "parse_code"]
+__all__ = ["FORMS", "MODEL_FORMS", "Code", "Options", "declare", "load", "load_one", "parse", "parse_model"]
 
 CODE_FORMS = "module:function or path/to/file.py:function"
-FORMS = f"FILE.gxc, {CODE_FORMS}"
+MODEL_FORMS = f"FILE.onnx, {CODE_FORMS}"
+FORMS = f"FILE.gxc, {MODEL_FORMS}"
+_ARTIFACT, _MODEL = ".gxc", ".onnx"
 _LEVELS = ("full", "fast", "none")
 _PIECES = "a Program, (inputs, outputs), (inputs, outputs, updates), or a dict of these under names"
 
@@ -79,22 +81,22 @@ def parse(text: str) -> Code | Path:
     exists = Path(text).exists()
     if not exists and (module.endswith(".py") or _is_dotted(module)) and _is_dotted(name):
         return Code(module, name)
-    if text.endswith(".py") or not (text.endswith(".gxc") or exists):
+    if text.endswith(".py") or not (text.endswith((_ARTIFACT, _MODEL)) or exists):
         raise argparse.ArgumentTypeError(f"expected {FORMS}, given {text!r}")
     return Path(text)
 
 
-def parse_code(text: str) -> Code:
-    """Read a target that has to be code.
+def parse_model(text: str) -> Code | Path:
+    """Read a target that is not compiled yet: code, or a model of ONNX.
 
     Examples
     --------
-    >>> str(parse_code("models/lenet.py:predict"))
-    'models/lenet.py:predict'
+    >>> str(parse_model("models/lenet.py:predict")), str(parse_model("lenet.onnx"))
+    ('models/lenet.py:predict', 'lenet.onnx')
     """
     found = parse(text)
-    if isinstance(found, Path):
-        raise argparse.ArgumentTypeError(f"expected {CODE_FORMS}, given {text!r}")
+    if isinstance(found, Path) and found.suffix != _MODEL:
+        raise argparse.ArgumentTypeError(f"expected {MODEL_FORMS}, given {text!r}")
     return found
 
 
@@ -164,8 +166,8 @@ def load(target: Code | Path, options: Options) -> Program | dict[str, Program]:
     ------
     UserCodeError
         If the user's code raises, or returns something else than programs.
-    ArtifactError
-        If a file is not an artifact, or is damaged.
+    ArtifactError, OnnxImportError
+        If a file is not an artifact or model, or is damaged.
     ArgumentError
         If options are given that the target has no use for.
     GraphcError
@@ -174,7 +176,7 @@ def load(target: Code | Path, options: Options) -> Program | dict[str, Program]:
     for module in options.imports:
         user_code.import_module(module)
     if isinstance(target, Path):
-        return _from_artifact(target, options)
+        return _from_model(target, options) if target.suffix == _MODEL else _from_artifact(target, options)
     found = user_code.attribute(target.module, target.name)
     place = place_of(found)
     with terminal.waiting(f"making {target}"), RunningUserCode(str(target), place):
@@ -188,6 +190,15 @@ def _from_artifact(path: Path, options: Options) -> Program | dict[str, Program]
         raise ArgumentError(f"{path} is compiled already", expected="no --optimize", given=options.optimize)
     with terminal.waiting(f"loading {path}"), RunningUserCode(str(path)):
         return gx.load(path, trust=options.trust)
+
+
+def _from_model(path: Path, options: Options) -> Program:
+    import graphc as gx
+
+    with terminal.waiting(f"compiling {path}"), RunningUserCode(str(path)):
+        # Constants, since the commands only run it: they are folded and packed.
+        model = gx.onnx.load(path, weights="constants")
+        return model.compile(optimize=options.optimize or "full", name=options.name or path.stem)
 
 
 def _called(found: Any, target: Code) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,21 @@ class OnnxModel:
         there = {n: v for n, v in self.results.items() if isinstance(v, (Value, Series))}
         self.elements |= {name: value.element for name, value in there.items()}
         self.outputs: dict[str, Any] = {name: _tensors(value) for name, value in there.items()}
+
+    @property
+    def name(self) -> str:
+        """The name of its graph in the file."""
+        return str(self._model.graph.name)
+
+    @property
+    def opsets(self) -> dict[str, int]:
+        """Versions of the operator sets that it is written for, by domain."""
+        return {domain or "ai.onnx": version for domain, version in self._model.opsets.items()}
+
+    @property
+    def operators(self) -> list[str]:
+        """The operator of every node, those of loops and branches included."""
+        return list(_operators(self._model.graph))
 
     @property
     def variables(self) -> list[Variable]:
@@ -149,6 +164,14 @@ class OnnxModel:
         name = proto.dim_param or fallback
         fixed = self._sizes.get(name)
         return dims.symbol(identifier(name)) if fixed is None else fixed
+
+
+def _operators(graph: Any) -> Iterator[str]:
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _operators(inner)
 
 
 def identifier(name: str) -> str:

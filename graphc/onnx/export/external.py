@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +11,7 @@ from onnx import StringStringEntryProto, TensorProto, numpy_helper
 
 from graphc.errors import OnnxExportError, caller
 from graphc.onnx.export.writer import code_of
+from graphc.replacing import replacing
 
 Array = np.ndarray[Any, Any]
 # What fits into a message of protobuf, with room for the graph.
@@ -43,11 +42,11 @@ def write(model: Any, arrays: Mapping[str, Array], path: Path, external: bool | 
     tensors = model.graph.initializer
     tensors.extend(numpy_helper.from_array(a, n) for n, a in arrays.items() if n not in large)
     if not large:
-        with _replacing(path) as file:
+        with replacing(path) as file:
             file.write(model.SerializeToString(deterministic=True))
         return
     data = path.with_name(path.name + ".data")
-    with _replacing(data) as weights, _replacing(path) as file:
+    with replacing(data) as weights, replacing(path) as file:
         tensors.extend(_stored(n, a, weights, data.name) for n, a in large.items())
         file.write(model.SerializeToString(deterministic=True))
 
@@ -65,15 +64,3 @@ def _stored(name: str, array: Array, file: IO[bytes], location: str) -> Any:
         data_location=TensorProto.EXTERNAL,
         external_data=[StringStringEntryProto(key=k, value=v) for k, v in entries.items()],
     )
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of `path` when everything was written."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.onnx.export.writer import CannotExpress, Writer, carrier
-from graphc.types import BOOL, INT64, DType, is_float
+from graphc.types import BOOL, FLOAT32, INT64, DType, is_float
 
 Spelling = Callable[["Values", tuple[str, ...], DType], str]
 
@@ -49,7 +49,7 @@ def apply(writer: Writer, fn: str, args: tuple[str, ...], operand: DType, result
     table = _FLOAT if is_float(operand) else _BOOL if operand == BOOL else _INTEGER
     spelling = table.get(fn) or _ANY.get(fn)
     if spelling is None:
-        raise CannotExpress(f"the function {fn} of {operand}")
+        raise CannotExpress(fn)
     values = Values(writer)
     wide = carrier(operand)
     if fn == "where":
@@ -119,6 +119,11 @@ def _copysign(v: Values, args: tuple[str, ...], dtype: DType) -> str:
 
 def _finite(v: Values, args: tuple[str, ...], dtype: DType) -> str:
     return v("Not", v("Or", v("IsNaN", *args), v("IsInf", *args)))
+
+
+def _tan(v: Values, args: tuple[str, ...], dtype: DType) -> str:
+    # ONNX Runtime has sines of float64, and no tangents.
+    return v("Tan", *args) if dtype == FLOAT32 else v("Div", v("Sin", *args), v("Cos", *args))
 
 
 def _exp2(v: Values, args: tuple[str, ...], dtype: DType) -> str:
@@ -206,7 +211,6 @@ _FLOAT: Mapping[str, Spelling] = {
             "pow": "Pow",
             "sin": "Sin",
             "cos": "Cos",
-            "tan": "Tan",
             "asin": "Asin",
             "acos": "Acos",
             "atan": "Atan",
@@ -223,6 +227,7 @@ _FLOAT: Mapping[str, Spelling] = {
             "isinf": "IsInf",
         }.items()
     },
+    "tan": _tan,
     "isfinite": _finite,
     "rsqrt": _rsqrt,
     "floordiv": _floor_divide,

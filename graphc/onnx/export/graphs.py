@@ -81,8 +81,6 @@ class Names:
             # Nothing to compute, and what runtimes do with nothing differs.
             return (self.writer.expand(self.writer.constant(0, node.type.dtype), node.type.shape),)
         operands = tuple(self.of(i) for i in node.inputs)
-        if "" in operands and node.inputs:
-            return ("",)
         call = Call(node, operands, self.writer, self)
         export = registry.find(node.op.name)
         found = export(call) if export is not None else None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from graphc.dims import Shape, product
 from graphc.onnx.export.writer import Writer, carrier
-from graphc.types import BOOL, INT32, INT64, DType, is_float
+from graphc.types import BOOL, INT32, INT64, DType
 
 _PLAIN = {"sum": "ReduceSum", "prod": "ReduceProd", "max": "ReduceMax", "min": "ReduceMin"}
 _SEARCHES = {"argmax": "ArgMax", "argmin": "ArgMin"}
@@ -43,10 +41,6 @@ def _position(
     """Return the flat position of an extremum within the reduced axes."""
     if dtype == BOOL or carrier(dtype) != dtype:
         x = w.cast(x, INT32)
-    if is_float(dtype):
-        # A NaN is found first in graphc; in ONNX that is not defined.
-        extreme = np.asarray(np.inf if op == "ArgMax" else -np.inf, dtype)
-        x = w.node("Where", w.node("IsNaN", x), w.constant(extreme, dtype), x)
     if len(axes) == 1:
         return w.node(op, x, axis=axes[0], keepdims=int(keepdims))
     kept = [a for a in range(len(shape)) if a not in axes]

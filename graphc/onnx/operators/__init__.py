@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 
 FAMILIES = (
     "activations",
@@ -29,6 +30,7 @@ FAMILIES = (
 )
 
 
+@cache
 def load() -> None:
     """Fill the table of converters."""
     for family in FAMILIES:

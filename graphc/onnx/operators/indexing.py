@@ -60,11 +60,12 @@ def _one_hot(call: Call) -> Tensor:
 @converter("TopK", exact=True)
 def _top_k(call: Call) -> list[Tensor]:
     x, axis = call.tensor(0), call.integer("axis", -1)
-    count = int(call.scalar(1)) if call.has(1) else call.integer("k", 1)
+    count = call.dim(1) if call.has(1) else call.integer("k", 1)
     call.ignore("sorted")
-    if call.flag("largest", True):
+    largest = call.flag("largest", True)
+    if largest and isinstance(count, int):
         return list(gx.top_k(x, count, axis))
-    order = gx.argsort(x, axis)
+    order = gx.argsort(x, axis, descending=largest)
     first = order[(slice(None),) * (axis % x.ndim) + (slice(0, count),)]
     return [gx.take_along_axis(x, first, axis), first]
 

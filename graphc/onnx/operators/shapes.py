@@ -11,6 +11,7 @@ from graphc.onnx.call import Call
 from graphc.onnx.elements import INTEGER, element_of
 from graphc.onnx.registry import converter
 from graphc.onnx.values import Value, dimensions
+from graphc.ops.slicing import place
 from graphc.tensor import Tensor
 
 
@@ -210,13 +211,19 @@ def _trilu(call: Call) -> Tensor:
 # ---------------------------------------------------------------------- padding
 @converter("Pad", since=11, exact=True)
 def _pad(call: Call) -> Tensor:
-    x, widths = call.tensor(0), [int(n) for n in call.known(1)]
+    x, widths = call.tensor(0), call.dims(1)
     axes = [int(a) % x.ndim for a in call.known(3)] if call.has(3) else list(range(x.ndim))
-    pairs = [(0, 0)] * x.ndim
+    pairs: list[tuple[Dim, Dim]] = [(0, 0)] * x.ndim
     for k, axis in enumerate(axes):
         pairs[axis] = (widths[k], widths[k + len(axes)])
     value = call.scalar(2) if call.has(2) else 0
-    return _padded(call, x, pairs, value)
+    fixed = [(a, b) for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+    if len(fixed) == x.ndim:
+        return _padded(call, x, fixed, value)
+    if call.choice("mode", "constant", ("constant", "reflect", "edge", "wrap")) != "constant":
+        return call.fail("a border that continues the tensor and has no fixed width", given=str(widths))
+    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True))
+    return place(x, shape, [a for a, _ in pairs], [1] * x.ndim, value)
 
 
 @converter("Pad", since=2)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 
 FAMILIES = ("activations", "control", "indexing", "products", "running", "shapes", "windows")
 
 
+@cache
 def load() -> None:
     """Fill the table of spellings."""
     for family in FAMILIES:
