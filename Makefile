@@ -17,7 +17,7 @@ JOBS ?= 2
 
 help:
 	@echo "make demo   train LeNet on handwritten digits and show what was compiled"
-	@echo "make test   run the whole test suite"
+	@echo "make test   run the whole test suite (PEERS=1: with comparisons to PyTorch)"
 	@echo "make lint   run ruff and mypy"
 	@echo "make bench  run the benchmarks"
 	@echo "make clean  delete everything that make made"
@@ -25,7 +25,7 @@ help:
 demo: $(VENV)/demo.stamp
 	$(BIN)/graphc demo --out graphc-demo
 
-test: $(VENV)/test.stamp
+test: $(VENV)/test.stamp $(if $(PEERS),$(VENV)/peers.stamp)
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # The types are checked on the built wheel, installed as a user would install it: only there does
