@@ -88,7 +88,10 @@ def test_adam_is_that_of_graphc():
             'z = Exp(x)\n y = ai.onnx.preview.training.Gradient<xs = ["x"], y = "z">(x, x)',
             "expected 1 for xs",
         ),
-        ("y = ai.onnx.preview.training.Adagrad(x, x, x, x)", "expected 2 and 3 for each"),
+        (
+            "t = Constant<value = int64 {0}>()\n y = ai.onnx.preview.training.Adagrad(x, t, x, x)",
+            "expected 2 and 3 for each",
+        ),
     ],
 )
 def test_faulty_uses_are_refused(line, complaint):

@@ -175,6 +175,7 @@ class Scope:
                 raise unsupported([f"{node.op_type} (opset {version})"])
             return self.function(body, {**functions.defaults_of(node, version), **attributes}, inputs)
         call = Call(node.op_type, version, label_of(node), inputs, node.output, attributes, self)
+        schemas.check(call, domain)
         folded = folding.fold(call)
         if folded is not None:
             return [folded]

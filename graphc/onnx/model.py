@@ -11,7 +11,7 @@ import numpy as np
 import graphc as gx
 from graphc import dims
 from graphc.dims import Dim
-from graphc.errors import ArgumentError, OnnxImportError, caller
+from graphc.errors import ArgumentError, GraphcError, OnnxImportError, caller
 from graphc.leaves import Variable
 from graphc.onnx.checks import checked
 from graphc.onnx.elements import Element, element_of
@@ -156,7 +156,15 @@ class OnnxModel:
             self._dimension(d, f"{info.name}_{axis}")
             for axis, d in enumerate(info.type.tensor_type.shape.dim)
         ]
-        return gx.placeholder(info.name, shape=shape, dtype=self.elements[info.name].carrier)
+        try:
+            return gx.placeholder(info.name, shape=shape, dtype=self.elements[info.name].carrier)
+        except GraphcError as error:
+            raise OnnxImportError(
+                f"input {info.name!r}: {error.what}",
+                expected=error.expected,
+                given=error.given,
+                where=caller(),
+            ) from error
 
     def _dimension(self, proto: Any, fallback: str) -> Dim:
         if proto.HasField("dim_value"):
@@ -186,6 +194,8 @@ def identifier(name: str) -> str:
     return found if found.isidentifier() else f"_{found}"
 
 
+# What comes of attributes and operands that are there and make no sense, such as a name that is no text.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 # Types of inputs that stand for others, by the name of their field in TypeProto.
 _KINDS = {"sequence_type": "a sequence", "optional_type": "an optional value"}
 
@@ -237,5 +247,15 @@ def load(
             where=caller(),
         )
     proto, folder = read_model(source)
-    model = checked(proto, folder)
-    return OnnxModel(model, Weights(weights, folder), sizes or {}, values or {})
+    try:
+        model = checked(proto, folder)
+        return OnnxModel(model, Weights(weights, folder), sizes or {}, values or {})
+    except GraphcError:
+        raise
+    except _DAMAGE as error:
+        raise OnnxImportError(
+            "the model is damaged",
+            expected="operands, attributes and names of the kinds that ONNX says",
+            given=f"{type(error).__name__}: {error}",
+            where=caller(),
+        ) from error

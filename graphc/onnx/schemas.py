@@ -1,4 +1,4 @@
-"""Element types of results, from the signatures that ONNX publishes."""
+"""Element types of operands and results, from the signatures that ONNX publishes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,34 @@ def schema(name: str, version: int, domain: str) -> Any:
         return onnx.defs.get_schema(name, version, domain)
     except onnx.defs.SchemaError:
         return None
+
+
+def check(call: Call, domain: str) -> None:
+    """Require that operands have the element types of the signature, equal where it says so.
+
+    Raises
+    ------
+    OnnxImportError
+        Naming the operand.
+    """
+    found = schema(call.name, call.version, domain)
+    if found is None:
+        return
+    bound: dict[str, str] = {}
+    for k, value in enumerate(call.inputs):
+        formal = _formal(found.inputs, k)
+        if not isinstance(value, Value) or formal is None:
+            continue
+        given, allowed = f"tensor({value.element.name})", _allowed(found, formal)
+        same = bound.setdefault(formal.type_str, given) if formal.is_homogeneous else given
+        if given not in allowed or given != same:
+            expected = same if same in allowed else ", ".join(sorted(allowed))
+            call.fail(f"operand {k} is of a wrong type", expected=expected, given=given)
+
+
+def _allowed(found: Any, formal: Any) -> set[str]:
+    named = (c.allowed_type_strs for c in found.type_constraints if c.type_param_str == formal.type_str)
+    return set(next(named, (formal.type_str,)))
 
 
 def results(call: Call, domain: str, count: int) -> list[Element | None]:
