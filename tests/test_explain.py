@@ -57,6 +57,21 @@ def test_a_name_is_explained(model: dict[str, Any]) -> None:
     assert text.splitlines()[0] == "variable 'w' at model.py:7: float32[8, 4]"
 
 
+def test_what_one_line_made_in_several_scopes_is_told_apart() -> None:
+    x = gx.placeholder("x", shape=("b", 4))
+    hidden = x
+    for name in ("first", "second"):
+        with gx.scope(name):
+            hidden = hidden @ hidden.T @ x
+    program = gx.compile(x, hidden)
+    titles = [line for line in str(program.explain(hidden)).splitlines() if " at " in line]
+    assert titles[0].endswith(f"{hidden.node.where} in second: float32[b, 4]")
+    left = [line for line in str(program.explain()).splitlines() if "two contractions" in line]
+    assert {line.rpartition(" in ")[2] for line in left} == {"first", "second"}
+    profile = program.profile(np.ones((2, 4), "float32"), repeat=1)
+    assert {step.scopes for step in profile.steps} == {("first",), ("second",)}
+
+
 def test_a_tensor_that_is_not_needed_is_no_part_of_the_program(model: dict[str, Any]) -> None:
     stranger = gx.exp(model["x"])
     text = str(model["program"].explain(stranger))

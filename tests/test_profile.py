@@ -306,6 +306,7 @@ def shown() -> Iterator[Profile]:
         ProfiledStep(
             *("matmul_relu", "kernel", ("net.py:12", "net.py:3"), 0, None, 1, 2, 60e-6, 110e-6, 1e-4, 9e-5),
             *({"float32": 12_000_000}, 30_000, 30_000, 30e-6),
+            scopes=("encoder", "optimizer"),
         ),
         ProfiledStep("loop", "loop", ("net.py:7",), None, None, 1, 1, 25e-6, 25e-6, 25e-6, 25e-6),
         ProfiledStep("sort<a>", "kernel", ("net.py:7",), 1, 1, 8, 1, 20e-6, 20e-6, 2e-5, 2e-5, None, 800),

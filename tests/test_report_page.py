@@ -234,6 +234,7 @@ def test_what_was_left_undone_has_a_reason(browser: Browser, report: Path) -> No
     for title in ("Not fused", "Not rewritten", "Not vectorized", "Not parallelized"):
         assert title in shown
     assert "too little to cut" in shown
+    assert "recurrent" in browser.texts("[aria-label='not fused'] td:nth-last-child(2)")
 
 
 def test_without_a_measurement_the_page_says_how_to_get_one(browser: Browser, report: Path) -> None:

@@ -32,6 +32,7 @@ def _span(span: Span, step: ProfiledStep) -> dict[str, Any]:
         "stage": span.stage,
         "executions": step.executions,
         "lines": ", ".join(step.where),
+        "scopes": ", ".join(step.scopes),
         "flops in all": None if step.flops is None else sum(step.flops.values()),
         "bytes in all": step.read + step.written,
     }

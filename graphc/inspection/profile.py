@@ -63,6 +63,8 @@ class ProfiledStep:
         Bytes that it reads and writes at least.
     roof : float or None
         Seconds in which the machine could do that at best; None where that is not known.
+    scopes : tuple of str
+        The scopes that were open on these lines, see `graphc.scope`.
     """
 
     name: str
@@ -80,6 +82,7 @@ class ProfiledStep:
     read: int = 0
     written: int = 0
     roof: float | None = None
+    scopes: tuple[str, ...] = ()
 
     @property
     def is_leaf(self) -> bool:
@@ -244,6 +247,7 @@ def _step_as_dict(step: ProfiledStep) -> dict[str, Any]:
         "name": step.name,
         "kind": step.kind,
         "where": list(step.where),
+        "scopes": list(step.scopes),
         "kernel": step.kernel,
         "inside": step.inside,
         "executions": step.executions,

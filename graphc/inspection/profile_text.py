@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from graphc.printing import few
+
 if TYPE_CHECKING:
     from graphc.inspection.profile import Profile, ProfiledStep
 
@@ -57,7 +59,7 @@ def _row(step: ProfiledStep, profile: Profile) -> tuple[str, ...]:
         _giga(step.bytes_per_second),
         percent(step.share_of_roof),
         step.name,
-        places(step.where),
+        _placed(step),
     )
 
 
@@ -82,7 +84,7 @@ def _remarks(profile: Profile) -> list[str]:
 
 def _loop_text(step: ProfiledStep) -> str:
     times = f"{step.executions} times" if step.executions > 1 else "once"
-    return f"{seconds(step.elapsed)}  {step.name}, run {times}  {places(step.where)}"
+    return f"{seconds(step.elapsed)}  {step.name}, run {times}  {_placed(step)}"
 
 
 def seconds(time: float) -> str:
@@ -132,6 +134,11 @@ def places(where: Sequence[str]) -> str:
         name, _, line = place.rpartition(":")
         files.setdefault(PurePath(name).name, []).append(line)
     return ", ".join(f"{name}:{','.join(sorted(lines, key=int))}" for name, lines in files.items())
+
+
+def _placed(step: ProfiledStep) -> str:
+    scopes = f" in {few(list(step.scopes), 3)}" if step.scopes else ""
+    return f"{places(step.where)}{scopes}"
 
 
 # ------------------------------------------------------------------------ HTML

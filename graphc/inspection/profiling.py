@@ -167,12 +167,13 @@ class _Reader:
     def step(self, group: _Group) -> ProfiledStep:
         """Return what a kernel, loop or branch took."""
         kernel = None if group.kernel is None else self.subject.kernels[group.kernel]
+        kernels = self.inside(group) if kernel is None else [kernel]
         main, probes = group.probes[-1], list(group.probes)
         busy = [float(t.recording.cycles[:, probes].sum()) * self.rate for t in self.timings]
         step = ProfiledStep(
             group.kind if kernel is None else kernel.name,
             group.kind,
-            _lines([kernel] if kernel is not None else self.inside(group)),
+            _lines(kernels),
             group.kernel,
             group.outer,
             int(self.recording.counts[:, main].sum()) // overlaps.blocks_of(self.recording.of([main])),
@@ -181,6 +182,7 @@ class _Reader:
             float(self.recording.cycles[:, probes].sum()) * self.rate,
             statistics.fmean(busy),
             min(busy),
+            scopes=_scopes(kernels),
         )
         return step if kernel is None else self.weighed(step, kernel)
 
@@ -256,3 +258,9 @@ def _lines(kernels: Sequence[Kernel]) -> tuple[str, ...]:
     """Return the user's lines that kernels come from."""
     places = (node.where for kernel in kernels for node in kernel.nodes)
     return tuple(dict.fromkeys(str(place) for place in places if place is not UNKNOWN))
+
+
+def _scopes(kernels: Sequence[Kernel]) -> tuple[str, ...]:
+    """Return the scopes that were open on these lines."""
+    places = (node.where for kernel in kernels for node in kernel.nodes)
+    return tuple(dict.fromkeys(place.scope for place in places if place.scope))

@@ -58,7 +58,8 @@ class Shortfall:
     def __str__(self) -> str:
         times = f"{self.count} x " if self.count > 1 else ""
         subject = f"{self.subject}: " if self.subject else ""
-        place = f"  {self.where}" if self.where is not UNKNOWN else ""
+        scope = f" in {self.where.scope}" if self.where.scope else ""
+        place = f"  {self.where}{scope}" if self.where is not UNKNOWN else ""
         return f"{times}{subject}{self.why}{place}"
 
 

@@ -267,6 +267,7 @@ def _company(node: Node, after: Places) -> str:
 
 
 def described(node: Node) -> str:
-    """Return a node in a few words: what it is, the user's name for it, the user's line."""
+    """Return a node in a few words: what it is, the user's name for it, the user's line and scope."""
     name = f" {node.name!r}" if node.name else ""
-    return f"{node.op.name}{name} at {node.where}"
+    scope = f" in {node.where.scope}" if node.where.scope else ""
+    return f"{node.op.name}{name} at {node.where}{scope}"

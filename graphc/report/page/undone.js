@@ -20,12 +20,13 @@ class Undone {
   table(title, found) {
     const { report } = this;
     const named = found.some(([subject]) => subject);
+    const scoped = found.some(([, , place]) => report.nodes.place(place)?.scope);
     const rows = found.map(([subject, why, place, kernel, count]) => {
       const at = report.nodes.place(place);
       return [kernel, ...(named ? [subject] : []), h('div', {}, why, count > 1 && h('span', { class: 'soft' }, ` (${count} times)`)),
-        at ? at.short : '', h('code', {}, at ? at.text : '')];
+        at ? at.short : '', ...(scoped ? [at ? at.scope : ''] : []), h('code', {}, at ? at.text : '')];
     });
-    return table([...(named ? [['what']] : []), ['why'], ['line'], ['text', false, 'code']], rows, { open: (kernel) => report.toKernel(kernel), label: title });
+    return table([...(named ? [['what']] : []), ['why'], ['line'], ...(scoped ? [['scope']] : []), ['text', false, 'code']], rows, { open: (kernel) => report.toKernel(kernel), label: title });
   }
 
   update() {}
