@@ -21,6 +21,7 @@ from graphc.errors import GraphcError
 __all__ = ["main"]
 
 _FAILED = 1
+_WRONG_LINE = 2
 _INTERRUPTED = 130
 
 
@@ -47,10 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     directory  ...
     0
     """
+    parser = build_parser()
     try:
-        chosen = build_parser().parse_args(arguments)
+        chosen = parser.parse_args(arguments)
     finally:
         _flush()  # what --help has printed
+    if chosen.run is None:
+        parser.print_help(sys.stderr)
+        return _WRONG_LINE
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -81,7 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"graphc {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show Python's traceback of a failure")
-    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.set_defaults(run=None)
+    choices = parser.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         _add(choices, command)
     return parser

@@ -53,6 +53,13 @@ def test_help_lists_every_command(capsys):
     assert all(command.name in text and command.summary in text for command in COMMANDS)
 
 
+def test_without_a_command_the_commands_are_listed(capsys):
+    assert cli.main([]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert all(command.summary in " ".join(shown.err.split()) for command in COMMANDS)
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as caught:
@@ -64,7 +71,6 @@ def test_every_command_has_help(capsys, command):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "required: COMMAND"),
         (["train"], "invalid choice: 'train'"),
         (["demo", "--data", "imagenet"], "invalid choice: 'imagenet'"),
         (["demo", "--epochs", "0"], "--epochs: expected a positive whole number, given '0'"),

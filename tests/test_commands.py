@@ -446,7 +446,7 @@ def test_inspect_explains(capsys, folder):
 
 def test_inspect_writes_a_file(capsys, folder):
     assert cli.main(["inspect", "small_model:double", "--format", "dot", "--out", "graph.dot"]) == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "wrote graph.dot\n"
     assert (folder / "graph.dot").read_text().startswith("digraph graphc {")
 
 
@@ -471,6 +471,7 @@ def test_inspect_draws(capsys, folder):
 def test_inspect_writes_a_page(capsys, folder):
     pytest.importorskip("igraph")
     assert cli.main(["inspect", "small_model:double", "--format", "html", "--out", "page.html"]) == 0
+    assert capsys.readouterr().out == "wrote page.html\n"
     assert "<title>double</title>" in (folder / "page.html").read_text()
 
 
@@ -481,6 +482,12 @@ def test_inspect_lists_what_there_is(capsys, folder):
     assert "there is no kernel '7'\n  expected 0 " in fails(
         capsys, "inspect", "small_model:double", "--kernel", "7"
     )
+
+
+def test_inspect_lists_no_more_than_a_screen_takes(capsys, folder, monkeypatch):
+    monkeypatch.setattr("graphc.commands.inspect._LISTED", 2)
+    message = fails(capsys, "inspect", "small_model:double", "--stage", "absent")
+    assert message.splitlines()[1].startswith("  expected 0 trace, 1 merge_loops and ")
 
 
 def test_inspect_reports_as_json(capsys, folder):
@@ -558,7 +565,8 @@ def test_quantiles():
 def test_profile_prints_a_table_and_writes_a_trace(capsys, folder):
     line = ["profile", "small_model:both", "--program", "train", "--size", "batch=8", "--repeat", "2"]
     assert cli.main([*line, "--trace", "trace.json"]) == 0
-    assert "small_model.py:" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "small_model.py:" in printed and printed.endswith("wrote trace.json\n")
     assert json.loads((folder / "trace.json").read_text())
     found = report(capsys, *line)
     assert found["calls"] == 2 and found["sizes"] == {"batch": 8} and found["steps"]

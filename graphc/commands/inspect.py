@@ -11,6 +11,7 @@ from graphc.commands import target, terminal
 from graphc.commands.command import Command, add_json, print_json, require_folder
 from graphc.commands.user_code import RunningUserCode
 from graphc.errors import ArgumentError
+from graphc.printing import few
 from graphc.replacing import replacing
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _DRAWINGS: dict[str, Callable[[Graph, str], str]] = {
     "dot": lambda graph, scope: graph.to_dot(),
     "svg": lambda graph, scope: graph.to_svg(scope),
 }
+# As many as a screen takes, and more than there are passes.
+_LISTED = 40
 _FORMATS = ("text", *_DRAWINGS, "html")
 
 
@@ -64,6 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "html":
         with terminal.waiting(f"writing {arguments.out}"), RunningUserCode(str(arguments.target)):
             program.report(arguments.out)
+        print(f"wrote {arguments.out}")
     else:
         with RunningUserCode(str(arguments.target)):
             text = _text(program, arguments)
@@ -95,6 +99,7 @@ def _deliver(text: str, out: Path | None) -> None:
         return
     with replacing(out) as file:
         file.write(f"{text.rstrip()}\n".encode())
+    print(f"wrote {out}")
 
 
 def _text(program: Program, arguments: argparse.Namespace) -> str:
@@ -134,15 +139,17 @@ def _chosen(kind: str, wanted: str, items: list[tuple[str, Any]]) -> list[Any]:
     Raises
     ------
     ArgumentError
-        Listing all of them, if there is none.
+        Listing them, if there is none.
     """
     found = [item for name, item in items if name == wanted]
     if found:
         return found
     if wanted.isascii() and wanted.isdigit() and int(wanted) < len(items):
         return [items[int(wanted)][1]]
-    listed = ", ".join(f"{k} {name}" for k, (name, _) in enumerate(items))
-    raise ArgumentError(f"there is no {kind} {wanted!r}", expected=listed or f"nothing: it has no {kind}s")
+    listed = few([f"{k} {name}" for k, (name, _) in enumerate(items)], _LISTED)
+    raise ArgumentError(
+        f"there is no {kind} {wanted!r}", expected=listed if items else f"nothing: it has no {kind}s"
+    )
 
 
 def describe(program: Program) -> dict[str, Any]:

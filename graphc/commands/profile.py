@@ -42,7 +42,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         with terminal.waiting(f"writing {arguments.report}"):
             program.report(arguments.report, profile=found)
-    print(found.to_json() if arguments.json else found.table())
+    if arguments.json:
+        print(found.to_json())
+        return 0
+    print(found.table())
+    for file in filter(None, (arguments.trace, arguments.report)):
+        print(f"wrote {file}")
     return 0
 
 
