@@ -151,6 +151,7 @@ def test_code_for_other_machines_is_compiled_again(
 def test_everything_can_be_seen_of_a_loaded_program(saved: tuple[Path, list[Any]]) -> None:
     predict = gx.load(saved[0])["predict"]
     original = _train()["predict"]
+    assert repr(predict) == repr(original)
     assert str(predict.graph.outputs[0].type) == "int64[n]"
     assert [s.name for s in predict.stages] == [s.name for s in original.stages]
     assert [k.name for k in predict.kernels] == [k.name for k in original.kernels]

@@ -109,7 +109,7 @@ def test_a_kernel_shows_its_operations_source_and_machine_code() -> None:
         # Equal kernels are compiled once: the symbol may carry the name of another one.
         assert "define void" in kernel.llvm and ".globl" in kernel.asm
         assert len(kernel.name) < 60 and repr(kernel) == f"<Kernel {kernel.name}>"
-    assert repr(program) == f"<Program 'step': 2 inputs, 1 outputs, {len(program.kernels)} kernels>"
+    assert repr(program) == f"<Program 'step': inputs: 2, outputs: 1, kernels: {len(program.kernels)}>"
 
 
 def test_a_callback_says_that_it_calls_python() -> None:

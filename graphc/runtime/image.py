@@ -285,3 +285,9 @@ class Image(NamedTuple):
     preparations: tuple[Preparation, ...]
     failures: tuple[Failure, ...]
     facts: Facts
+
+    @property
+    def kernels(self) -> int:
+        """How many kernels there are."""
+        steps = [step for section in self.sections for step in section.steps if isinstance(step, Call)]
+        return len({call.kernel for call in (*steps, *(p.call for p in self.preparations))})

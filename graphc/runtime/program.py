@@ -463,5 +463,7 @@ class Program:
         return program_to_text(self)
 
     def __repr__(self) -> str:
-        counts = f"{len(self._names)} inputs, {len(self._image.outputs)} outputs, {len(self.kernels)} kernels"
+        counts = (
+            f"inputs: {len(self._names)}, outputs: {len(self._image.outputs)}, kernels: {self._image.kernels}"
+        )
         return f"<Program {self.name!r}: {counts}>"
