@@ -69,6 +69,26 @@ def test_inner_loops_have_neither_gathers_nor_branches(build: Callable[[Tensor],
             assert "gather" not in kernel.asm
 
 
+def test_rows_between_the_borders_have_whole_vectors_and_no_selections() -> None:
+    x = gx.placeholder("x", (4, 8, 64, 64))
+    (kernel,) = gx.compile(x, gx.max_pool2d(x, 3, stride=2, padding=1)).kernels
+    found = re.search(r"\n( +)if i\d+ >= 1.*:\n(?s:(.*?))\n\1else:", kernel.source)
+    assert found is not None
+    inside = found[2]
+    vectors = [range(int(a), int(b)) for a, b in re.findall(r"range\((\d+), (\d+)\)", inside)]
+    # LLVM leaves the last element of each to scalar code.
+    assert [len(loop) for loop in vectors if len(loop) > 1] == [17, 17]
+    assert [line for line in inside.splitlines() if " if " in line and "else f32" in line] == []
+
+
+def test_short_rows_without_padding_have_whole_vectors() -> None:
+    x = gx.placeholder("x", (1, 8, 55, 55))
+    for stride, wanted in ((2, 2), (3, 0)):
+        (kernel,) = gx.compile(x, gx.max_pool2d(x, 3, stride=stride)).kernels
+        loops = re.findall(r"range\((\d+), (\d+)\)", kernel.source)
+        assert len(loops) == wanted
+
+
 def test_dividing_a_multiple_of_a_loop_variable_needs_no_division() -> None:
     i = expr.index("i0")
     assert (i * 6 + 5) // 3 is i * 2 + 1

@@ -1,9 +1,9 @@
-"""Splitting the innermost loop of a map where its guards change: border, interior, border.
+"""Splitting the innermost loops of a map where its guards change: border, interior, border.
 
 A padded window reads beyond its operand at the first and last positions only.  Between them the
-guards on the innermost variable hold, so their tests go; guards on outer variables become
-selections between a constant and a load at a position forced into range.  What is left has no
-branches and vectorizes.
+guards on the innermost variable hold, so their tests go.  Most rows lie between the first and the
+last ones, and have no guards at all; in the others, guards become selections between a constant and
+a load at a position forced into range.  What is left has no branches and vectorizes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from graphc.types import BOOL
 
 # Elements of a vector: 64 bytes of float32, or half of it for short rows.
 VECTORS = (16, 8)
+# Rows up to so many elements are cut so that no vector is left to scalar code, though nothing is guarded.
+SHORT = 64
+# Steps in which LLVM still loads all, and shuffles.
+LARGEST = 4
 
 
 @dataclass(frozen=True)
@@ -41,27 +45,61 @@ def spans(region: Region) -> list[Span]:
         return []
     extent, last = region.space[-1], region.indices[-1]
     bounds = _bounds(region.values, last)
-    low = max([0, *(b.first for b in bounds)])
-    high = min([extent, *(b.last for b in bounds)])
+    low, high = _common(bounds, extent)
     # Short interiors are not worth two more copies of the loop.
-    if not bounds or high - low <= extent // 2:
+    gaps = _leaves_gaps(region.values, last)
+    if high - low <= extent // 2 or not (bounds or (gaps and extent <= SHORT)):
         return []
     known = {b.condition: expr.TRUE for b in bounds}
     inside = tuple(replace(s, value=_branchless(substitute(s.value, known), last)) for s in region.stores)
-    whole = [Span(first, last, inside) for first, last in _in_vectors(low, high)]
+    whole = [Span(first, last, inside) for first, last in _in_vectors(low, high, gaps)]
     parts = [Span(0, low, region.stores), *whole, Span(high, extent, region.stores)]
     return [p for p in parts if p.first < p.last]
 
 
-def _in_vectors(first: int, last: int) -> list[tuple[int, int]]:
+@dataclass(frozen=True)
+class Inside:
+    """A region without guards on its rows, the axis before the innermost, and for which rows that holds."""
+
+    region: Region
+    row: Expr
+    first: int
+    last: int
+
+
+def inside_rows(region: Region) -> Inside | None:
+    """Return what a map is between its first and last rows, None if they are no different.
+
+    A selection in each load costs a third of a window's time and more, for the sake of one row in fifty.
+    """
+    if len(region.space) < 2 or region.indices[-2].kind != "index":
+        return None
+    extent, row = region.space[-2], region.indices[-2]
+    bounds = _bounds(region.values, row)
+    if not bounds or not isinstance(extent, int):
+        return None
+    first, last = _common(bounds, extent)
+    if last - first <= extent // 2:
+        return None
+    known = {b.condition: expr.TRUE for b in bounds}
+    stores = tuple(replace(s, value=substitute(s.value, known)) for s in region.stores)
+    return Inside(replace(region, stores=stores), row, first, last)
+
+
+def _in_vectors(first: int, last: int, gaps: bool) -> list[tuple[int, int]]:
     """Cut a range into whole vectors; the last may repeat elements of the one before.
 
-    LLVM would fold an odd rest into masked gathers, ten times slower than what they replace.
+    LLVM would fold an odd rest into masked gathers, ten times slower than what they replace.  Where steps
+    leave `gaps`, it loads these as well, and leaves the last element to scalar code, since a vector would
+    reach beyond the end: without one more element, that is the last whole vector.  Shorter loops it unrolls.
     """
     length = last - first
-    width = next((w for w in VECTORS if w <= length), length)
-    rest = length % width
-    return [(first, last - rest), (last - width, last)] if rest else [(first, last)]
+    for width in VECTORS:
+        more = int(gaps and width == VECTORS[0])
+        if width + more <= length:
+            rest = (length - more) % width
+            return [(first, last - rest), (last - width - more, last)] if rest else [(first, last)]
+    return [(first, last)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +113,22 @@ class _Bound:
 
 # Beyond all extents.
 _FAR = 2**62
+
+
+def _common(bounds: Sequence[_Bound], extent: int) -> tuple[int, int]:
+    """Return the range in which all conditions hold."""
+    return max([0, *(b.first for b in bounds)]), min([extent, *(b.last for b in bounds)])
+
+
+def _leaves_gaps(values: Sequence[Expr], last: Expr) -> bool:
+    """Tell whether something is read in steps along the innermost axis, and not all between two steps."""
+    places: dict[tuple[int, object, tuple[Expr, ...]], set[Expr]] = {}
+    for e in walk(values):
+        factors = linear(e.args[-1]) if e.kind == "load" and e.args else None
+        factor = 0 if factors is None else factors.get(last, 0)
+        if isinstance(factor, int) and 1 < factor <= LARGEST:
+            places.setdefault((factor, e.data, e.args[:-1]), set()).add(e.args[-1])
+    return any(len(read) % factor for (factor, _, _), read in places.items())
 
 
 def _bounds(values: Sequence[Expr], last: Expr) -> list[_Bound]:

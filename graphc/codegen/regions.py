@@ -81,9 +81,22 @@ def _write_spans(
 ) -> Stage:
     """Write a map whose innermost loop is cut into a border, an interior and a border."""
     units, opened = open_parts(emitter, region, groups[:-1], vector=False)
-    for part in parts:
-        open_joined(emitter, region, groups[-1:], str(part.first), str(part.last))
-        store_lines(emitter, part.stores)
-        close_loops(emitter, 1)
+    inside = borders.inside_rows(region) if len(groups[-2]) == 1 else None
+    inner = borders.spans(inside.region) if inside is not None else []
+    if inside is not None and inner:
+        row = emitter.text(inside.row)
+        emitter.open(f"if {row} >= {inside.first} and {row} < {inside.last}:", conditional=True)
+        _write_parts(emitter, region, groups[-1], inner)
+        emitter.close()
+        emitter.open("else:", conditional=True)
+        opened += 1
+    _write_parts(emitter, region, groups[-1], parts)
     close_loops(emitter, opened)
     return Stage(units, work(dims.product(region.space), region.values))
+
+
+def _write_parts(emitter: Emitter, region: Region, group: Group, parts: Sequence[borders.Span]) -> None:
+    for part in parts:
+        open_joined(emitter, region, [group], str(part.first), str(part.last))
+        store_lines(emitter, part.stores)
+        close_loops(emitter, 1)
