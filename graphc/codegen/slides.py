@@ -3,7 +3,7 @@
 A plane of results is the sum of one plane of the image for each tap, shifted by where the tap lies and
 multiplied with its weight.  Parts of the plane stay in registers while all taps are added::
 
-    for each image and group of channels:
+    for each image and group of channels, or several if they are small:
         copy the planes of the image with their padding, in classes if there is a stride
         for each block of rows:
             tiles                         sums of all taps
@@ -18,17 +18,21 @@ from __future__ import annotations
 
 import math
 
+from graphc import dims
 from graphc.codegen import joined, tile_classes
 from graphc.codegen.contraction_loops import Loops, live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.loops import Stage, preparation
-from graphc.codegen.slide_plan import SUMS, Plan, weights_in_place
+from graphc.codegen.slide_plan import SHARED, SUMS, Plan, weights_in_place
 from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
 from graphc.lower.rewrite import substitute
 from graphc.types import INT64
+
+# Images and groups that are computed together, at most, so that stores are over before they are loaded again.
+TOGETHER = 16
 
 
 class Slides(Loops):
@@ -48,6 +52,7 @@ class Slides(Loops):
         # Short rows run over into the next one.
         self.slack = self.tile.lanes if length < self.tile.lanes else 0
         self.plane = self.block * length + self.slack
+        self.together = self.units_together()
 
     def write(self, work: Dim) -> list[Stage]:
         """Write the kernel's body; return its stages."""
@@ -58,30 +63,64 @@ class Slides(Loops):
         emitter.open("if stage == 0:", conditional=True)
         self.fill_steps()
         emitter.close()
-        units = region.extent("batch")
+        units, together = region.extent("batch"), self.together
         emitter.open("if stage == 1:", conditional=True)
         self.allocate()
-        first, last = emitter.part(emitter.size(units))
-        unit = emitter.fresh("u")
-        emitter.open(f"for {unit} in range({first}, {last}):", live(region.batch))
-        self.unravel(unit, region.batch, region.shape.batch)
-        origin = self.in_place()
+        first, last = emitter.part(emitter.size(units), together)
+        start, count = emitter.fresh("u"), emitter.fresh("c")
+        emitter.open(f"for {start} in range({first}, {last}, {together}):")
+        emitter.line(f"{count} = min({together}, {last} - {start})")
         if self.plan.copies:
-            self.copy_planes()
-            origin = "0"
+            self.copy_planes(self.open_units(start, count))
+            emitter.close()
+        self.sums_of_units(start, count)
+        self.close(2)
+        stages = [preparation(emitter, 1, self.k, None, (self.steps,))]
+        return [*stages, Stage(dims.floordiv(units + (together - 1), together), work)]
+
+    def units_together(self) -> int:
+        """Return how many images' planes are copied, then added up, then stored.
+
+        What was stored a moment ago, in other pieces than it is loaded in, is waited for.
+        """
+        if self.block < self.n // self.length:
+            return 1
+        groups = self.region.extent("batch")
+        most = max(1, groups // (2 * SHARED)) if isinstance(groups, int) else TOGETHER
+        return max(1, min(TOGETHER, most, SUMS // (self.layout.size + self.m * self.plane)))
+
+    def open_units(self, start: str, count: str) -> str:
+        """Open a loop over the images and groups that are computed together; return the number among them."""
+        emitter, region = self.emitter, self.region
+        unit, number = emitter.fresh("j"), emitter.fresh("u")
+        emitter.open(f"for {unit} in range({count}):", live(region.batch))
+        emitter.line(f"{number} = {start} + {unit}")
+        self.unravel(number, region.batch, region.shape.batch)
+        return unit
+
+    def sums_of_units(self, start: str, count: str) -> None:
+        """Compute all results of some images and groups."""
+        unit = self.open_units(start, count)
+        origin = f"{unit} * {self.layout.size}" if self.plan.copies else self.in_place()
         weights = self.weights()
+        if self.together > 1:
+            self.tiles(origin, "0", weights, unit)
+            self.close(1)
+            unit = self.open_units(start, count)
+            self.results("0", "0", "0", unit)
+            self.close(1)
+            return
         opened, place, done = self.open_planes()
         self.blocks(f"{origin} + {place}", weights, done)
-        self.close(opened + 2)
-        return [preparation(emitter, 1, self.k, None, (self.steps,)), Stage(units, work)]
+        self.close(opened + 1)
 
     def allocate(self) -> None:
         """Name the working memory: sums, and copies where needed, whose margins are zero from the start."""
         emitter, dtype = self.emitter, self.region.dtype
-        self.sums = self.memory(self.m * self.plane)
+        self.sums = self.memory(self.together * self.m * self.plane)
         self.source_name = self.source.name
         if self.plan.copies:
-            size = self.layout.size + self.tile.lanes
+            size = self.together * self.layout.size + self.tile.lanes
             self.source_name = self.memory(size)
             i = emitter.fresh("i")
             emitter.open(f"for {i} in range({size}):")
@@ -141,14 +180,14 @@ class Slides(Loops):
         self.close(opened)
         return f"addr({self.panel}, 0", str(self.k), "1"
 
-    def copy_planes(self) -> None:
-        """Copy the planes that this unit reads, class by class, but for the margins."""
+    def copy_planes(self, unit: str) -> None:
+        """Copy the planes that one unit reads, class by class, but for the margins."""
         emitter, layout, walk = self.emitter, self.layout, self.plan.walk
         *around, last = range(len(walk.axes))
         inside = [self.inside(a) for a in range(len(walk.axes))]
         if any(low >= high for low, high in inside):
             return
-        target, flat, opened = "0", "0", 0
+        target, flat, opened = f"{unit} * {layout.size}", "0", 0
         for a in around:
             low, high = inside[a]
             index = str(low)
@@ -208,11 +247,11 @@ class Slides(Loops):
         emitter.open(f"for {first} in range(0, {self.height}, {self.block}):")
         # The last block, and the last tile along each axis, overlap those before and agree with them.
         emitter.line(f"{at} = min({first}, {self.height - self.block})")
-        self.tiles(base, at, weights)
-        self.results(first, at, done)
+        self.tiles(base, at, weights, "0")
+        self.results(first, at, done, "0")
         emitter.close()
 
-    def tiles(self, base: str, first: str, weights: tuple[str, str, str]) -> None:
+    def tiles(self, base: str, first: str, weights: tuple[str, str, str], unit: str) -> None:
         """Compute a block of rows of each plane."""
         emitter, tile, width = self.emitter, self.tile, self.tile.vectors * self.tile.lanes
         p, y, x = (
@@ -225,7 +264,7 @@ class Slides(Loops):
         pitch = self.pitch(self.columns[-2]) if len(self.columns) > 1 else 0
         a = f"{start} + {p} * {row}), {row}, {step}"
         planes = f"addr({self.source_name}, {base} + ({first} + {y}) * {pitch} + {x}), {pitch}"
-        sums = f"addr({self.sums}, {p} * {self.plane} + {y} * {self.length} + {x})"
+        sums = f"addr({self.sums}, ({unit} * {self.m} + {p}) * {self.plane} + {y} * {self.length} + {x})"
         last = max(0, min(self.length, width) - tile.lanes)
         sizes = f"{self.plane}, {self.length}, {last}, {self.k}"
         emitter.line(f"{tile.name}({a}, {planes}, addr({self.shifts}, 0), {sums}, {sizes})")
@@ -239,7 +278,7 @@ class Slides(Loops):
         return at
 
     # -- results
-    def results(self, first: str, at: str, done: str) -> None:
+    def results(self, first: str, at: str, done: str, unit: str) -> None:
         """Apply the epilogue to the rows of a finished block from `first` on, and store their results."""
         emitter, region, spec = self.emitter, self.region, self.region.shape
         axes = self.result_axes()
@@ -253,7 +292,7 @@ class Slides(Loops):
         group = self.flat(region.batch, spec.batch)
         line = f"({done}) * {self.height} + {first}"
         emitter.line(f"{start} = (({group}) * {self.m} + {m}) * {self.n}")
-        emitter.line(f"{sums} = {m} * {self.plane} + ({first} - {at}) * {self.length}")
+        emitter.line(f"{sums} = ({unit} * {self.m} + {m}) * {self.plane} + ({first} - {at}) * {self.length}")
         if joined.suits(region, cols):
             self.store_joined(cols, (start, line), sums, taken)
         else:
