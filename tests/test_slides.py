@@ -107,6 +107,13 @@ def test_an_epilogue_sees_each_position() -> None:
 
 
 @pytest.mark.usefixtures("sliding")
+def test_an_epilogue_of_many_operands() -> None:
+    x, w = gx.placeholder("x", ("n", 2, 7, 18)), gx.placeholder("w", (2, 1, 3, 3))
+    others = [gx.placeholder(f"y{k}", ("n", 2, 7, 18)) for k in range(40)]
+    check([x, w, *others], [sum(others, start=gx.conv2d(x, w, padding=1, groups=2))], (2,), 1)
+
+
+@pytest.mark.usefixtures("sliding")
 def test_a_tap_sees_no_infinity_that_it_does_not_read() -> None:
     x = np.ones((1, 2, 6, 6), np.float32)
     x[0, 0, 2, 3], x[0, 1, 5, 5] = np.inf, np.nan

@@ -257,7 +257,7 @@ class Slides(Loops):
         p, y, x = (
             self.open_tiles(name, extent, size)
             for name, extent, size in zip(
-                "pyx", (self.m, self.block, self.length), (tile.planes, tile.rows, width), strict=True
+                "myx", (self.m, self.block, self.length), (tile.planes, tile.rows, width), strict=True
             )
         )
         start, row, step = weights
