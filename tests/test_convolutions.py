@@ -146,6 +146,19 @@ def test_products_walk_the_positions_of_a_residual_as_one_axis() -> None:
         assert any("% 13" in k.source and "tile_" in k.source for k in program.kernels) is divided
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+@pytest.mark.parametrize("form", ["gather", "slide", "tile"])
+def test_parts_of_a_concatenation(form: str, axis: int) -> None:
+    geometry = {
+        "gather": (16, 32, 9, 3, 1, 1, 1, 1),
+        "slide": (4, 4, 9, 3, 1, 1, 1, 4),
+        "tile": (4, 8, 9, 1, 1, 0, 1, 1),
+    }
+    example = Example(geometry[form], "n", "float32")
+    program = example.check([gx.concat([gx.relu(example.y), example.y * 2], axis=axis)], (3,))
+    assert [k.choice.best.form for k in program.kernels if k.choice is not None] == [form]
+
+
 def test_a_result_with_a_sum_of_its_own_dtype_takes_no_more_memory() -> None:
     example = Example(GEOMETRIES["plain"], 4, "float32")
     w = gx.variable(np.ones(example.w.shape, np.float32), name="weights")
