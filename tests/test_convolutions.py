@@ -146,6 +146,19 @@ def test_products_walk_the_positions_of_a_residual_as_one_axis() -> None:
         assert any("% 13" in k.source and "tile_" in k.source for k in program.kernels) is divided
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+@pytest.mark.parametrize("form", ["gather", "slide", "tile"])
+def test_parts_of_a_concatenation(form: str, axis: int) -> None:
+    geometry = {
+        "gather": (16, 32, 9, 3, 1, 1, 1, 1),
+        "slide": (4, 4, 9, 3, 1, 1, 1, 4),
+        "tile": (4, 8, 9, 1, 1, 0, 1, 1),
+    }
+    example = Example(geometry[form], "n", "float32")
+    program = example.check([gx.concat([gx.relu(example.y), example.y * 2], axis=axis)], (3,))
+    assert [k.choice.best.form for k in program.kernels if k.choice is not None] == [form]
+
+
 def test_a_result_with_a_sum_of_its_own_dtype_takes_no_more_memory() -> None:
     example = Example(GEOMETRIES["plain"], 4, "float32")
     w = gx.variable(np.ones(example.w.shape, np.float32), name="weights")
@@ -282,8 +295,10 @@ def test_a_tap_sees_no_infinity_that_it_does_not_read() -> None:
 
 
 def test_few_output_channels_of_large_images_walk() -> None:
-    example = Example((6, 4, 28, 5, 1, 2, 1, 1), 8, "float32")
+    example = Example((4, 6, 33, 3, 1, 1, 1, 1), 8, "float32")
     (kernel,) = gx.compile(example.inputs, example.y).kernels
+    assert kernel.choice is not None
+    assert kernel.choice.best.form == "walk"
     assert "_indirect" in kernel.source
 
 

@@ -1,28 +1,32 @@
 """Contractions as Python loops: which schedule writes which.
 
 Floating-point products run around a register tile: convolutions that gather their input in
-`gathered` and `gathered_sums`, those that walk it in `direct` and `taps`, all others in `product`.
+`gathered` and `gathered_sums`, those that walk it in `direct`, `slides` and `taps`, all others in `product`.
 Products of integers, and many short inner products, become plain sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Protocol
 
 from graphc import dims
-from graphc.codegen import direct, gather_plan, taps_plan
+from graphc.codegen import direct, gather_plan, slide_plan, taps_plan
 from graphc.codegen.choice import Choice
 from graphc.codegen.contraction_loops import Loops, live
 from graphc.codegen.emitter import Emitter, step
-from graphc.codegen.gather_plan import Blocks, Plan
+from graphc.codegen.gather_plan import Blocks
 from graphc.codegen.gathered import Gathered
 from graphc.codegen.gathered_sums import Summed
 from graphc.codegen.loops import KernelText, Stage, declare, finish, store_lines
 from graphc.codegen.problem import operands
 from graphc.codegen.product import Product
 from graphc.codegen.scalar import SHORT
+from graphc.codegen.slides import Slides
 from graphc.codegen.taps import Taps
-from graphc.codegen.walks import Scheme, Walk
+from graphc.codegen.walks import Scheme
+from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.region import walk
@@ -59,55 +63,51 @@ def generate(
     declare(emitter, values, region.stores, aliases)
     if not uses_tile(region):
         return finish(emitter, _Plain(emitter, region).write())
-    walked, plan, tapped = direct.find(region), gather_plan.find(region), taps_plan.find(region)
-    blocks = None if plan is None else Blocks.of(region, plan, SHORT[str(region.dtype)], width)
     extents = (region.extent(g) for g in ("batch", "rows", "cols", "inner"))
     work = dims.floordiv(dims.product(tuple(extents)) * PICOSECONDS, 1000)
-    packed = {e.data for e in walk([region.lhs]) if e.kind == "load"} <= set(lasting)
-    choice = _schemes(region, plan, blocks, walked, tapped, width, packed=packed)
-    if walked is not None and choice.best.form == "walk":
-        return finish(emitter, direct.Direct(emitter, region, walked, width).write(work), choice)
-    product = Product(emitter, region, aliases, width, lasting) if walked is None and plan is None else None
-    if tapped is not None and choice.best.form == "taps" and not _beats(product, choice.best):
-        return finish(emitter, Taps(emitter, region, tapped, width).write(work), choice)
-    if plan is not None and blocks is not None:
-        kind = (
-            Summed(emitter, region, plan, blocks, aliases)
-            if plan.summed
-            else Gathered(emitter, region, plan, blocks)
-        )
-        return finish(emitter, kind.write(work), choice)
-    if product is None:
-        product = Product(emitter, region, aliases, width, lasting)
-    return finish(emitter, product.write(), product.choice)
+    ways, is_walk = _ways(emitter, region, aliases, width, lasting)
+    choice = Choice(tuple(sorted(ways, key=lambda s: s.cycles)))
+    product = None if is_walk else Product(emitter, region, aliases, width, lasting)
+    if product is not None and (not ways or product.choice.best.cycles <= choice.best.cycles):
+        return finish(emitter, product.write(), product.choice)
+    return finish(emitter, ways[choice.best]().write(work), choice)
 
 
-def _beats(product: Product | None, other: Scheme) -> bool:
-    """Tell whether a plain product is expected to take less time."""
-    return product is not None and product.choice.best.cycles < other.cycles
+class _Schedule(Protocol):
+    """Writes a kernel."""
+
+    def write(self, work: Dim) -> list[Stage]:
+        """Write the kernel's body; return its stages."""
 
 
-def _schemes(
+def _ways(
+    emitter: Emitter,
     region: ContractionRegion,
-    plan: Plan | None,
-    blocks: Blocks | None,
-    walked: Walk | None,
-    tapped: taps_plan.Plan | None,
+    aliases: Mapping[object, object],
     width: int,
-    *,
-    packed: bool,
-) -> Choice[Scheme]:
-    """Rank the schedules of a contraction that walks its right operand."""
-    found: list[Scheme] = []
+    lasting: Collection[object],
+) -> tuple[dict[Scheme, Callable[[], _Schedule]], bool]:
+    """Return the schedules that walk the right operand, and whether they always beat a product."""
+    walked, plan = direct.find(region), gather_plan.find(region)
+    tapped, slid = taps_plan.find(region), slide_plan.find(region, width)
+    # Packing weights that last from call to call costs nothing.
+    packed = {e.data for e in walk([region.lhs]) if e.kind == "load"} <= set(lasting)
+    ways: dict[Scheme, Callable[[], _Schedule]] = {}
     images = 1
-    if plan is not None and blocks is not None:
+    if plan is not None:
         images = gather_plan.images(region, plan)
-        found.append(gather_plan.scheme(region, plan, blocks, packed=packed))
+        blocks = Blocks.of(region, plan, SHORT[str(region.dtype)], width)
+        kind = partial(Summed, aliases=aliases) if plan.summed else Gathered
+        scheme = gather_plan.scheme(region, plan, blocks, packed=packed)
+        ways[scheme] = partial(kind, emitter, region, plan, blocks)
     if walked is not None:
-        found.append(direct.scheme(region, walked, images, width, packed=packed))
+        scheme = direct.scheme(region, walked, images, width, packed=packed)
+        ways[scheme] = partial(direct.Direct, emitter, region, walked, width)
     if tapped is not None:
-        found.append(taps_plan.scheme(region, tapped, width))
-    return Choice(tuple(sorted(found, key=lambda s: s.cycles)))
+        ways[taps_plan.scheme(region, tapped, width)] = partial(Taps, emitter, region, tapped, width)
+    if slid is not None:
+        ways[slide_plan.scheme(region, slid)] = partial(Slides, emitter, region, slid)
+    return ways, walked is not None or plan is not None
 
 
 class _Plain(Loops):

@@ -12,6 +12,8 @@ arXiv:1907.02129 (2019), with offsets in place of pointers.
 
 from __future__ import annotations
 
+import math
+
 from graphc import dims
 from graphc.codegen import walks
 from graphc.codegen.contraction_loops import TiledLoops, live, mentions, static, strided_in
@@ -37,6 +39,8 @@ WASTE = 1.7
 SLICES = 8
 # Cycles of the tile per cycle of a full pipeline: sums pass through memory once more.
 OVERHEAD = 1.1
+# Cycles of an element, a row and an image that is copied, or of results that are stored.
+ELEMENT, ROW, PLANE = 0.2, 8.0, 60.0
 # Assumed for sizes that are symbolic.
 TYPICAL = 256
 
@@ -90,8 +94,19 @@ def scheme(region: ContractionRegion, walk: Walk, images: int, width: int, *, pa
     lhs = strided_in(region.lhs, region.rows, spec.rows, region.inner, spec.inner)
     packed = packed and not mentions(region.lhs, region.batch)
     packing = 0.0 if lhs is not None or packed else 4 * tile.lanes / max(1, n * images)
-    total = m * n * k / (2 * tile.lanes) * (waste * across + packing)
+    total = m * n * k / (2 * tile.lanes) * (waste * across + packing) + _moving(region, walk, length)
     return Scheme("walk", tile.rows, tile.cols, round(total))
+
+
+def _moving(region: ContractionRegion, walk: Walk, length: Dim) -> float:
+    """Estimate what copying one image with its margin and storing its results costs."""
+    results = (static(region.extent("rows")) or TYPICAL) * (static(region.extent("cols")) or TYPICAL)
+    cycles = PLANE + results * (ELEMENT + ROW / (static(length) or TYPICAL))
+    if not walk.padded:
+        return cycles
+    pitch = static(walk.axes[-1].extent) or TYPICAL
+    copied = math.prod(static(axis.extent) or TYPICAL for axis in walk.axes)
+    return cycles + copied * (ELEMENT + ROW / pitch)
 
 
 class Direct(TiledLoops):

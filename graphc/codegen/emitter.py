@@ -116,7 +116,7 @@ class Emitter:
 
     # -- statements
     def fresh(self, prefix: str = "t") -> str:
-        """Return a new variable name."""
+        """Return a new variable name; prefix ``p`` belongs to the pointer parameters."""
         name = f"{prefix}{next(self._fresh)}"
         # A loop variable i8 would hide the dtype of that name.
         return self.fresh(prefix) if name in _DTYPE_NAMES else name

@@ -213,7 +213,7 @@ def scheme(region: ContractionRegion, plan: Plan, blocks: Blocks, *, packed: boo
     across = -(-m // tile.cols) * tile.cols / m
     down = 1.0 if n > 8 * tile.rows else -(-n // tile.rows) * tile.rows / n
     # A single vector of columns leaves the loads of rows to limit the tile.
-    loads = 1.0 if tile.vectors > 1 else 1.25
+    loads = 1.0 if tile.vectors > 1 else 1.7
     # Packing takes about a cycle for an element, and transposing the result half as long.
     lanes = 2 * tile.lanes
     packing = lanes / max(1, n if plan.summed else n * count)

@@ -86,7 +86,7 @@ class Panels(Loops):
         each = TOGETHER * rows
         groups = dims.floordiv(self.m + (each - 1), each)
         first, last = emitter.part(emitter.size(batches * groups))
-        unit, low, whole, left, place, block, taken, q, p, r = (emitter.fresh(x) for x in "umwlobcqpr")
+        unit, low, whole, left, place, block, taken, q, p, r = (emitter.fresh(x) for x in "umwlobcqgr")
         emitter.open(f"for {unit} in range({first}, {last}):", live(region.batch))
         if batches != 1:
             self.unravel(f"({unit} // {emitter.size(groups)})", region.batch, spec.batch)

@@ -68,7 +68,8 @@ class Scheme:
     Attributes
     ----------
     form : str
-        ``gather`` (positions are rows of the tile) or ``walk`` (they are its columns).
+        ``gather`` (positions are rows of the tile), ``walk`` (they are its columns), ``taps`` (sums for
+        each tap of a kernel) or ``slide`` (shifted planes are added up).
     rows, cols : int
         Shape of the tile, in elements.
     cycles : int

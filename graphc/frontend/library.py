@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen import tile, tile_ahead, tile_copy, tile_dot, tile_gather, tile_taps, tile_transpose
+from graphc.codegen import (
+    tile,
+    tile_ahead,
+    tile_classes,
+    tile_copy,
+    tile_dot,
+    tile_gather,
+    tile_slide,
+    tile_taps,
+    tile_transpose,
+)
 from graphc.errors import KernelError
 from graphc.frontend.expressions import Specialize
 from graphc.frontend.operators import literal
@@ -26,7 +36,17 @@ __all__ = ["find", "specialized", "tile_named"]
 # Plain Python functions that kernels call by name; each may call others of its own module.
 DEVICE_MODULES = ("graphc.codegen.mathlib", "graphc.codegen.devicelib")
 # Modules that write register tiles: function(name) returns one, or None.
-TILE_MODULES = (tile, tile_ahead, tile_copy, tile_dot, tile_gather, tile_taps, tile_transpose)
+TILE_MODULES = (
+    tile,
+    tile_ahead,
+    tile_classes,
+    tile_copy,
+    tile_dot,
+    tile_gather,
+    tile_slide,
+    tile_taps,
+    tile_transpose,
+)
 _ATTRIBUTES = "alwaysinline nounwind"
 
 

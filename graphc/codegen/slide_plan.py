@@ -1,0 +1,184 @@
+"""Whether a contraction is computed by sliding planes, and what that costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from graphc.codegen import tile_classes, tile_slide, walks
+from graphc.codegen.contraction_loops import live, static, strided_in
+from graphc.codegen.scalar import SHORT
+from graphc.codegen.tile_slide import SlideTile
+from graphc.codegen.walks import Scheme, Walk, moves
+from graphc.dims import Dim
+from graphc.lower import expr
+from graphc.lower.affine import Strided
+from graphc.lower.contraction import ContractionRegion
+from graphc.lower.expr import Expr
+
+# Steps of a sum that is added up in one go.
+STEPS = 512
+# Elements of the copied planes, which should stay in the L2 cache.
+COPIED = 1 << 17
+# Elements of the finished sums, which should stay in the L1 cache.
+SUMS = 1 << 12
+# Planes that share the work among threads.
+SHARED = 4
+# Cycles of a copied row beside its vectors, of a copied vector, of a vector of results, and of a plane.
+_ROW, _COPY, _RESULT, _PLANE = 5.0, 3.0, 3.0, 40.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of planes lie, with positions of the same remainder side by side.
+
+    Attributes
+    ----------
+    strides : tuple of int
+        For every axis, by what positions are divided.
+    classes, places : tuple of int
+        For every axis, the distance of two remainders and of two quotients.
+    size : int
+        Number of elements.
+    """
+
+    strides: tuple[int, ...]
+    classes: tuple[int, ...]
+    places: tuple[int, ...]
+    size: int
+
+    @classmethod
+    def of(cls, extents: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
+        """Return the layout of a copy: remainders apart, quotients in rows.
+
+        >>> Layout.of((5, 5), (2, 1))
+        Layout(strides=(2, 1), classes=(15, 0), places=(5, 1), size=30)
+        """
+        within = [-(-extent // stride) for extent, stride in zip(extents, strides, strict=True)]
+        places = _pitches(within, 1)
+        size = math.prod(within)
+        classes = [c if s > 1 else 0 for c, s in zip(_pitches(strides, size), strides, strict=True)]
+        return cls(strides, tuple(classes), tuple(places), size * math.prod(strides))
+
+    def place(self, axis: int, index: int) -> int:
+        """Return where an index of an axis lies."""
+        stride = self.strides[axis]
+        return index % stride * self.classes[axis] + index // stride * self.places[axis]
+
+    def place_text(self, axis: int, index: str) -> str:
+        """Return where an index of an axis lies, as text."""
+        stride = self.strides[axis]
+        if stride == 1:
+            return f"({index}) * {self.places[axis]}"
+        return f"(({index}) % {stride} * {self.classes[axis]} + ({index}) // {stride} * {self.places[axis]})"
+
+
+def _pitches(extents: list[int] | tuple[int, ...], first: int) -> list[int]:
+    """Return the distances of neighbours along the axes of an array."""
+    return [first * math.prod(extents[a + 1 :]) for a in range(len(extents))]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a contraction is computed by sliding planes.
+
+    Attributes
+    ----------
+    walk : Walk
+        How the right operand, the images, is walked.
+    layout : Layout
+        Where its elements are read: in a copy, or in its own memory.
+    copies : bool
+        Whether it is a copy: for padding, in classes, or to have room behind short rows.
+    tile : SlideTile
+        The register tile.
+    lines : tuple of int
+        Sizes of the columns' axes, from the outermost: planes, rows and positions of a row.
+    """
+
+    walk: Walk
+    layout: Layout
+    copies: bool
+    tile: SlideTile
+    lines: tuple[int, ...]
+
+
+def find(region: ContractionRegion, width: int) -> Plan | None:
+    """Return how to compute a contraction by sliding planes, None where that is not possible."""
+    walk = walks.find(region)
+    columns = live(region.cols)
+    if walk is None or not columns or any(axis.divisor > 1 for axis in walk.axes):
+        return None
+    if not any(moves(axis, region.cols) and moves(axis, region.inner) for axis in walk.axes):
+        # Windows that share no elements make a plain product.
+        return None
+    strides = _strides(walk, columns)
+    if strides is None or not _is_known(region, walk):
+        return None
+    m, k = _int(region.extent("rows")), _int(region.extent("inner"))
+    lines = tuple(_int(d) for v, d in zip(region.cols, region.shape.cols, strict=True) if v.kind == "index")
+    height = lines[-2] if len(lines) > 1 else 1
+    tile = tile_slide.choose(SHORT[str(region.dtype)], m, height, lines[-1], k, width)
+    copies = walk.padded or any(s > 1 for s in strides) or lines[-1] < tile.lanes
+    extents = tuple(_int(axis.extent) if axis.factors else 1 for axis in walk.axes)
+    if copies:
+        layout = Layout.of(extents, strides)
+    else:
+        whole = tuple(_int(d) if a else 1 for a, d in enumerate(walk.load.data.type.shape))
+        layout = Layout.of(whole, strides)
+    fits = k <= STEPS and (not copies or layout.size <= COPIED)
+    return Plan(walk, layout, copies, tile, lines) if fits else None
+
+
+def _strides(walk: Walk, columns: list[Expr]) -> tuple[int, ...] | None:
+    """Return how far the column variables move, each along an axis of its own, the last along the last."""
+    found = [1] * len(walk.axes)
+    holders: list[int] = []
+    for variable in columns:
+        moved = [a for a, axis in enumerate(walk.axes) if variable in axis.factors]
+        if len(moved) != 1 or moved[0] in holders:
+            return None
+        axis = walk.axes[moved[0]]
+        if axis.batch is not expr.ZERO or not 1 <= axis.factors[variable] <= tile_classes.MOST:
+            return None
+        found[moved[0]] = axis.factors[variable]
+        holders += moved
+    return tuple(found) if holders[-1] == len(walk.axes) - 1 else None
+
+
+def _is_known(region: ContractionRegion, walk: Walk) -> bool:
+    """Tell whether all sizes but the number of images are known, and groups of channels are never cut."""
+    spec, shape = region.shape, walk.load.data.type.shape
+    moved = [(axis, size) for axis, size in zip(walk.axes, shape, strict=True) if axis.factors]
+    sizes = [*spec.rows, *spec.cols, *spec.inner, *shape[1:], *(size for _, size in moved)]
+    spans = [d for axis, _ in moved for d in (axis.low, axis.extent)]
+    if any(axis.batch is not expr.ZERO and axis.low != 0 for axis, _ in moved):
+        return False
+    return all(isinstance(d, int) and d > 0 for d in sizes) and all(isinstance(d, int) for d in spans)
+
+
+def _int(d: Dim) -> int:
+    return int(str(d))
+
+
+def weights_in_place(region: ContractionRegion) -> Strided | None:
+    """Return the left operand where it is read where it lies."""
+    spec = region.shape
+    return strided_in(region.lhs, region.rows, spec.rows, region.inner, spec.inner)
+
+
+def scheme(region: ContractionRegion, plan: Plan) -> Scheme:
+    """Describe the schedule, with an estimate of its cost for each image and group."""
+    m, k = _int(region.extent("rows")), _int(region.extent("inner"))
+    *outer, height, length = (1, *plan.lines)
+    tile, n = plan.tile, math.prod(plan.lines)
+    cycles = math.prod(outer) * tile.cycles(m, height, length, k) + _RESULT * m * n / tile.lanes + _PLANE
+    if plan.copies:
+        rows = plan.layout.size // max(1, _int(plan.walk.axes[-1].extent))
+        cycles += rows * _ROW + _COPY * plan.layout.size / tile.lanes
+    if weights_in_place(region) is None:
+        cycles += 4 * m * k
+    # Planes alone are shared among threads.
+    groups = static(region.extent("batch"))
+    alone = 1.0 if groups is None else max(1.0, SHARED / max(1, groups))
+    return Scheme("slide", tile.planes * tile.rows, tile.vectors * tile.lanes, round(cycles * alone))
