@@ -15,6 +15,7 @@ from graphc.errors import UNKNOWN
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Leaf
 from graphc.scopes import SEPARATOR
+from graphc.wording import few
 
 if TYPE_CHECKING:
     from graphc.pipeline import Stage
@@ -173,12 +174,6 @@ def _columns(rows: Iterable[Sequence[str]], sides: str) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     cells = (zip(row, sides, widths, strict=True) for row in table)
     return ["  ".join(f"{text:{side}{width}}" for text, side, width in row).rstrip() for row in cells]
-
-
-def few(names: Sequence[str], shown: int = 4) -> str:
-    """Return names joined by commas, those after the first `shown` as a count."""
-    rest = len(names) - shown
-    return ", ".join(names) or "none" if rest < 2 else f"{', '.join(names[:shown])} and {rest} more"
 
 
 def _stage_rows(stages: Sequence[Stage]) -> Iterator[Sequence[str]]:

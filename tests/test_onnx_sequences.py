@@ -113,7 +113,7 @@ def test_the_backend_returns_sequences_and_none():
         ("y = SequenceAt(all, two)", "no such position"),
         ("bad = SequenceInsert(all, two)\n y = SequenceAt(all, zero)", "a value of another type"),
         ("y = Relu(all)", "no tensor"),
-        ("y = SequenceAt(x, zero)", "no sequence"),
+        ("y = SequenceAt(x, zero)", "of a wrong type"),
         ("none = SequenceEmpty()\n y = ConcatFromSequence<axis = 0>(none)", "an empty sequence"),
         ("none = Optional<type = float[n]>()\n y = OptionalGetElement(none)", "is not there"),
         ("cut = SplitToSequence(x, zero)\n y = SequenceAt(cut, zero)", "without elements"),

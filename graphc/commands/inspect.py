@@ -11,8 +11,8 @@ from graphc.commands import target, terminal
 from graphc.commands.command import Command, add_json, print_json, require_folder
 from graphc.commands.user_code import RunningUserCode
 from graphc.errors import ArgumentError
-from graphc.printing import few
 from graphc.replacing import replacing
+from graphc.wording import few
 
 if TYPE_CHECKING:
     from graphc.ir import Graph

@@ -15,8 +15,9 @@ from graphc.inspection.provenance import Provenance, computed
 from graphc.inspection.steps import Fate, described
 from graphc.ir import Node
 from graphc.lower.rules import Alias, Control, Item
-from graphc.printing import constant_text, few
+from graphc.printing import constant_text
 from graphc.tensor import Tensor
+from graphc.wording import few
 
 if TYPE_CHECKING:
     from graphc.runtime.kernel import Kernel

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from graphc.printing import few
+from graphc.wording import few
 
 if TYPE_CHECKING:
     from graphc.inspection.profile import Profile, ProfiledStep

@@ -12,8 +12,8 @@ from graphc import dims
 from graphc.dims import Dim
 from graphc.errors import UNKNOWN, Where
 from graphc.lower.rules import Loop
-from graphc.printing import few
 from graphc.runtime import schedule, team
+from graphc.wording import few
 
 if TYPE_CHECKING:
     from graphc.codegen.loops import Stage as Part

@@ -10,7 +10,7 @@ from typing import Literal
 from graphc.ir import Graph, Node
 from graphc.lower.rules import Fused, Item
 from graphc.pipeline import Rewrite, Stage
-from graphc.printing import few
+from graphc.wording import few
 
 __all__ = ["Fate", "Kind", "Places", "Step", "places"]
 

@@ -8,6 +8,7 @@ from graphc import dims
 from graphc.placement import aligned
 from graphc.runtime.image import Facts
 from graphc.runtime.plan import Plan
+from graphc.wording import few
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,6 @@ class MemoryReport:
         )
 
     def __str__(self) -> str:
-        # Deferred: printing describes graphs, which running has no need of.
-        from graphc.printing import few
-
         lines = [
             f"temporaries: {len(self.temporaries)}, results in an operand's memory: {self.reused}",
             f"variables updated in place ({len(self.in_place)}): {few(self.in_place, 8)}",
