@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from graphc.commands import terminal, user_code
 from graphc.commands.user_code import RunningUserCode, place_of
@@ -61,7 +61,7 @@ class Options:
         Modules to import before an artifact is read: those that register its custom operations.
     """
 
-    optimize: str | None = None
+    optimize: Literal["none", "fast", "full"] | None = None
     name: str | None = None
     trust: bool = False
     imports: tuple[str, ...] = ()
