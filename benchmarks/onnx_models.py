@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,8 @@ MODELS = ("squeezenet", "shufflenet", "resnet50", "inception_v1", "inception_v2"
 BATCHES = (1, 8)
 # Results of long chains of convolutions; differences count relative to the largest element.
 TOLERANCE = 1e-3
+# Seconds between turns: idle threads of ONNX Runtime look for work for a while, on the other's CPUs.
+PAUSE = 0.1
 
 
 @dataclass
@@ -131,13 +133,18 @@ def measure(python: str, name: str, batch: int, rounds: int) -> Figures:
     (theirs,) = session.run(None, {fed: x})
     require_equal("graphc", [ours], "onnxruntime", [theirs], TOLERANCE)
     for _ in range(rounds):
-        started = time.perf_counter()
-        program(x)
-        between = time.perf_counter()
-        session.run(None, {fed: x})
-        found.graphc.append(between - started)
-        found.onnxruntime.append(time.perf_counter() - between)
+        found.graphc.append(_call(lambda: program(x)))
+        found.onnxruntime.append(_call(lambda: session.run(None, {fed: x})))
     return found
+
+
+def _call(run: Callable[[], object]) -> float:
+    """Return the seconds of a call, after another one, when the other's threads have gone to sleep."""
+    time.sleep(PAUSE)
+    run()
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def table_of(found: Mapping[tuple[str, int], Figures]) -> Table:
