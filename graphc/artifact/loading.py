@@ -265,7 +265,7 @@ def _meaning(data: Json) -> Meaning:
     return meaning_of(op, attrs, types, values.type(data["result"]), tuple(data["names"]), place)
 
 
-def _nest(data: Json, depth: int = 0) -> Nest | None:
+def _nest(data: Json) -> Nest | None:
     """Return the structure of outputs; None if there are none."""
     return None if data is None else _structure(data, 0)
 

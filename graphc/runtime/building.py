@@ -17,6 +17,7 @@ from graphc.ops.op import Op, resolve_attrs
 from graphc.passes import Optimize
 from graphc.pipeline import Stage
 from graphc.runtime import kernels as native
+from graphc.runtime.compiled_object import CompiledObject
 from graphc.runtime.executable import Array, Executable, Meaning
 from graphc.runtime.imaging import image_of
 from graphc.runtime.kernel import Kernel
@@ -50,11 +51,6 @@ class Compiled:
         The last one, lowered.
     options : Options
         How it was compiled.
-
-    Attributes
-    ----------
-    objects : list of CompiledObject
-        The machine code of its native functions, which come before those that go back into Python.
     """
 
     def __init__(self, stages: Sequence[Stage], block: Block, options: Options) -> None:
@@ -74,7 +70,7 @@ class Compiled:
         """Compile the kernels; return how layouts number what pieces call."""
         sources = list(dict.fromkeys(k.compiled for k in self.kernels if k.compiled is not None))
         self._functions += [kernel.address for kernel in native.load_kernels(sources)]
-        self.objects = [native.object_code(source) for source in sources]
+        self._sources = sources
         numbers = {source: k for k, source in enumerate(sources)}
         kernels = {id(kernel): k for k, kernel in enumerate(self.kernels)}
         function = partial(self._called, numbers, kernels, block.graph.dim_names)
@@ -96,6 +92,11 @@ class Compiled:
         meaning, arguments = _meaning(piece.step, names)
         self._functions.append(meaning)
         return len(self._functions) - 1, kernels[id(kernel)], arguments
+
+    @property
+    def objects(self) -> list[CompiledObject]:
+        """The machine code of its native functions, which come before those that go back into Python."""
+        return [native.object_code(source) for source in self._sources]
 
     @property
     def traced(self) -> Graph:
