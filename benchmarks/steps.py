@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -18,6 +19,8 @@ __all__ = ["Line", "Served", "Timing", "run"]
 
 # The interpreter takes too long for more.
 INTERPRETED_FLOPS = 2e9
+# Seconds between turns: idle threads of some frameworks look for work for a while, on the next one's CPUs.
+PAUSE = 0.1
 
 
 class Served(Protocol):
@@ -118,10 +121,16 @@ class _Run:
         self.each(lambda _, host: host.call("calibrate"))
         found: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.left}
         for _ in range(rounds):
-            for name, samples in self.each(lambda _, host: host.call("turn")).items():
+            for name, samples in self.each(_turn).items():
                 found[name].append(samples)
             self.left = _rotated(self.left)
         self.line.timings = {name: Timing(tuple(found[name])) for name in found if name in self.left}
+
+
+def _turn(_: str, host: Served) -> tuple[float, ...]:
+    time.sleep(PAUSE)
+    samples: tuple[float, ...] = host.call("turn")
+    return samples
 
 
 def _rotated(served: Mapping[str, Served]) -> dict[str, Served]:
