@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from graphc.artifact import container
 
 __all__ = ["MUTATIONS", "rebuild", "sections_of"]
@@ -176,7 +178,9 @@ def rebuild(file: bytes, contents: Mapping[str, bytes]) -> bytes:
     for section in table["sections"]:
         body += bytes(-len(body) % container.ALIGNMENT)
         data = contents[section["name"]]
-        section.update(offset=len(body), length=len(data), sha256=container.digest(data).hex())
+        algorithm = section["hash"].partition(":")[0]
+        hash = container.digest(np.frombuffer(data, np.uint8), algorithm)
+        section.update(offset=len(body), length=len(data), hash=f"{algorithm}:{hash}")
         body += data
     body += bytes(-len(body) % container.ALIGNMENT)
     return with_table(bytes(body), json.dumps(table).encode())

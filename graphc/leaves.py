@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -136,10 +135,8 @@ def constant(value: TensorLike, dtype: object = None, name: str | None = None) -
 def constant_node(array: Array, name: str | None = None, where: Any = None) -> Node:
     """Return a constant node that owns `array` (not copied; made read-only)."""
     array.flags.writeable = False
-    header = f"{array.dtype}{array.shape}".encode()
-    digest = hashlib.sha256(header + array.tobytes()).hexdigest()[:32]
     type = TensorType(tuple(array.shape), array.dtype)
-    return Node(CONSTANT, (), Attrs(), type, name, where or current_place(), ConstantData(array, digest))
+    return Node(CONSTANT, (), Attrs(), type, name, where or current_place(), ConstantData(array))
 
 
 def _array(value: Any, owner: str) -> Array:

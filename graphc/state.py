@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +87,14 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class ConstantData:
-    """A constant's read-only array and the digest by which equal constants merge."""
+    """A constant's read-only array."""
 
     array: Array
-    digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """By what equal constants are merged: a hash of the type and the elements."""
+        found = hashlib.sha256(f"{self.array.dtype}{self.array.shape}".encode())
+        # A view of the same memory; one without elements has no bytes to view.
+        found.update(np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data)
+        return found.hexdigest()[:32]

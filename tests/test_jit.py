@@ -285,7 +285,7 @@ def test_threads_compile_concurrently():
 def test_an_object_with_a_missing_symbol_is_an_error():
     text = "declare void @graphc_missing()\ndefine void @lonely() { call void @graphc_missing() ret void }"
     with pytest.raises(RuntimeError):
-        kernels.load_llvm("lonely", text, "lonely")
+        kernels.compile_llvm("lonely", text, "lonely")
     assert linker.link({}) == {}
 
 

@@ -22,15 +22,16 @@ from graphc.errors import ArgumentError, MissingDependencyError, UnsupportedErro
 from graphc.frontend.library import find
 from graphc.frontend.types import I64
 from graphc.frontend.writer import Value, module_text
-from graphc.native_export import cpu, exporting, externs, layout, library, linking, planning
+from graphc.native_export import exporting, externs, layout, library, linking, planning
 from graphc.native_export.header import identifier, interface
-from graphc.native_export.preparing import data_of, lasting
+from graphc.native_export.preparing import data_of
 from graphc.native_export.tables import Data, size_names, tables
 from graphc.native_export.template import numbering, template
-from graphc.runtime import control_llvm, features, linker, target
+from graphc.runtime import control_llvm, cpu, features, linker, target
 from graphc.runtime import plan as plans
 from graphc.runtime.image import Facts, Image, Room, Section
 from graphc.runtime.prepared import Preparations
+from graphc.runtime.settling import lasting
 
 Array = np.ndarray[Any, Any]
 Feeds = list[Array]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from graphc.runtime import object_cache
+from graphc.runtime import cache_place
 from graphc.runtime.compiled_object import CompiledObject
 from graphc.runtime.object_cache import CacheWarning, ObjectCache, decode, encode
 
@@ -139,7 +139,7 @@ def test_a_full_disk_costs_one_warning_and_leaves_nothing(cache, monkeypatch):
 def test_the_default_directory_follows_the_platform(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert object_cache.default_directory() == tmp_path / "graphc"
+    assert cache_place.default_directory() == tmp_path / "graphc"
 
 
 def test_a_second_process_compiles_nothing(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from graphc.inspection import overlaps
 from graphc.runtime import recorder as recorders
 from graphc.runtime import runner
-from graphc.runtime.kernels import load_llvm
+from graphc.runtime.llvm_functions import load_llvm
 from graphc.runtime.probe_llvm import cycles, probe
 from graphc.runtime.recorder import Clock, Recorder
 
@@ -20,7 +20,7 @@ NOTHING = "define void @nothing(ptr %args, i64 %block, i64 %blocks, i64 %worker)
 
 def _probed(recorder: Recorder, number: int, steps: int) -> ctypes.Array[ctypes.c_int64]:
     """Return a table of probes around steps that do nothing."""
-    nothing = load_llvm("nothing", NOTHING, "nothing").address
+    nothing = load_llvm("nothing", NOTHING, "nothing")
     words = (ctypes.c_int64 * (2 + 2 * steps + 5))()
     base, args = ctypes.addressof(words), 2 + 2 * steps
     words[:2] = [steps, base + 8 * (args + 4)]

@@ -6,7 +6,8 @@
 
 Sections begin at multiples of 64 bytes.  The table carries the hash of every section, and the
 header that of the table.  A section is hashed when it is first asked for, so that opening a file
-costs the same whatever it holds.  This module needs neither the compiler nor the ops.
+costs the same whatever it holds.  This module needs neither the compiler nor the ops; only for
+the hash of large sections, where no file has brought it along in compiled form.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from graphc.artifact import hashing
 from graphc.artifact.fields import as_int, as_list, as_object, as_text, parse_json, reject, require
 from graphc.errors import ArtifactError, caller
 
-__all__ = ["ALIGNMENT", "CHUNK", "FORMAT_VERSION", "Container", "Section", "Writer", "digest"]
+__all__ = ["ALIGNMENT", "FORMAT_VERSION", "Container", "Section", "Writer", "digest"]
 
 MAGIC = b"\x89GXC\r\n\x1a\n"
 FORMAT_VERSION = 1
 ALIGNMENT = 64
-# Sections are hashed by chunks of this size, so that threads can share the work.
-CHUNK = 1 << 22
 MOST_SECTIONS = 10_000
 LONGEST_NAME = 200
 CODECS = ("json", "raw")
+# Every reader has the first; the second is faster by far where there is much to hash.
+ALGORITHMS = ("sha256", "blake3")
 _MOST_THREADS = 4
 # magic, format version, zero, writer, offset and length of the table, length of the file,
 # hash of the table, signature of the table or zeros
@@ -45,6 +47,7 @@ HEADER_BYTES = 192
 UNSIGNED = bytes(32)
 
 Data = bytes | bytearray | memoryview
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Sign = Callable[[bytes], bytes]
 
 
@@ -57,8 +60,8 @@ class Section(NamedTuple):
         Unique in the file.
     offset, length : int
         Where it lies, in bytes.
-    sha256 : str
-        Its `digest` in hexadecimal.
+    hash : str
+        Its `digest`, behind the name of the algorithm and a colon.
     codec : str
         "json" for a JSON text in UTF-8, "raw" for bytes whose meaning the name says.
     """
@@ -66,74 +69,32 @@ class Section(NamedTuple):
     name: str
     offset: int
     length: int
-    sha256: str
+    hash: str
     codec: str
 
 
-def digest(data: Data, threads: int = 1) -> bytes:
-    """Return the hash of a section: SHA-256 over the SHA-256 of each of its chunks.
+def digest(data: Bytes, algorithm: str) -> str:
+    """Return the hash of a section in hexadecimal.
 
     Parameters
     ----------
-    data : bytes-like
+    data : ndarray of uint8
         The section.
-    threads : int
-        How many to use at most.  Hashing does not hold Python's lock.
+    algorithm : str
+        "sha256", or "blake3", which several threads compute together.
 
     Examples
     --------
-    >>> digest(b"abc") == hashlib.sha256(hashlib.sha256(b"abc").digest()).digest()
+    >>> digest(np.frombuffer(b"abc", np.uint8), "sha256") == hashlib.sha256(b"abc").hexdigest()
     True
     """
-    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
-    starts = range(0, len(view), CHUNK)
-    found = [b""] * len(starts)
-
-    def work(first: int, step: int) -> None:
-        for k in range(first, len(starts), step):
-            found[k] = hashlib.sha256(view[starts[k] : starts[k] + CHUNK]).digest()
-
-    count = max(min(threads, len(starts)), 1)
-    if count == 1:
-        work(0, 1)
-        return hashlib.sha256(b"".join(found)).digest()
-    # Deferred: small files, which load in a few milliseconds, never need it.
-    import threading
-
-    others = [threading.Thread(target=work, args=(k, count)) for k in range(1, count)]
-    for thread in others:
-        thread.start()
-    work(0, count)
-    for thread in others:
-        thread.join()
-    return hashlib.sha256(b"".join(found)).digest()
+    if algorithm == "sha256":
+        return hashlib.sha256(data.data).hexdigest()
+    return hashing.blake3(data, _threads()).hex()
 
 
-class _Hasher:
-    """`digest` of data that comes in pieces."""
-
-    def __init__(self) -> None:
-        self._whole = hashlib.sha256()
-        self._chunk = hashlib.sha256()
-        self._filled = 0
-
-    def update(self, data: memoryview) -> None:
-        while len(data):
-            taken = data[: CHUNK - self._filled]
-            self._chunk.update(taken)
-            self._filled += len(taken)
-            data = data[len(taken) :]
-            if self._filled == CHUNK:
-                self._close_chunk()
-
-    def hexdigest(self) -> str:
-        if self._filled:
-            self._close_chunk()
-        return self._whole.hexdigest()
-
-    def _close_chunk(self) -> None:
-        self._whole.update(self._chunk.digest())
-        self._chunk, self._filled = hashlib.sha256(), 0
+def _threads() -> int:
+    return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 class Writer:
@@ -170,7 +131,7 @@ class Writer:
         self._sections: dict[str, Section] = {}
 
     def __enter__(self) -> Self:
-        self._file = open(self._temporary, "xb")  # closed by __exit__
+        self._file = open(self._temporary, "x+b")  # closed by __exit__
         self._file.write(bytes(HEADER_BYTES))
         return self
 
@@ -192,7 +153,9 @@ class Writer:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._temporary)
 
-    def add(self, name: str, data: Data | Iterable[Data], codec: str = "raw") -> None:
+    def add(
+        self, name: str, data: Data | Iterable[Data], codec: str = "raw", algorithm: str = "sha256"
+    ) -> None:
         """Write a section, as it comes.
 
         Raises
@@ -204,17 +167,22 @@ class Writer:
         require(name not in self._sections, "section written twice", "distinct names", name)
         require(codec in CODECS, "bad codec", " or ".join(CODECS), codec)
         offset = self._align()
-        hasher = _Hasher()
         for piece in [data] if isinstance(data, (bytes, bytearray, memoryview)) else data:
-            view = memoryview(piece).cast("B") if len(piece) else memoryview(b"")
-            hasher.update(view)
-            self._file.write(view)
+            self._file.write(memoryview(piece).cast("B") if len(piece) else b"")
         length = self._file.tell() - offset
-        self._sections[name] = Section(name, offset, length, hasher.hexdigest(), codec)
+        found = digest(self._written(offset, length), algorithm)
+        self._sections[name] = Section(name, offset, length, f"{algorithm}:{found}", codec)
 
     def add_json(self, name: str, value: Any) -> None:
         """Write a section of JSON."""
         self.add(name, json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), "json")
+
+    def _written(self, offset: int, length: int) -> Bytes:
+        """Return what was written, as it lies in the file."""
+        self._file.flush()
+        if not length:
+            return np.empty(0, np.uint8)
+        return np.memmap(self._file, np.uint8, "r", offset, (length,))
 
     def _align(self) -> int:
         place = self._file.tell()
@@ -269,13 +237,16 @@ class Container:
         Its text, which the signature is for.
     signature : bytes or None
         None if the file is not signed.
+    identity : tuple of int
+        Its device and number on that, its size, and when its content and anything of it last changed.
     """
 
-    def __init__(self, path: str, mapped: mmap.mmap) -> None:
-        self.path = path
+    def __init__(self, path: str, mapped: mmap.mmap, identity: tuple[int, ...]) -> None:
+        self.path, self.identity = path, identity
         self._map = mapped
         self._data = memoryview(mapped)
         self._checked: set[str] = set()
+        self._expected: dict[str, hashing.Hashing] = {}
         (
             magic,
             version,
@@ -324,10 +295,12 @@ class Container:
         require(sys.byteorder == "little", "this machine cannot read it", "a little-endian machine", "big")
         place = os.fspath(path)
         with open(place, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            found = os.fstat(file.fileno())
+            size = found.st_size
             require(size >= HEADER_BYTES, "not an artifact", f"{HEADER_BYTES} bytes or more", size)
             mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
-        return cls(place, mapped)
+        times = found.st_mtime_ns, found.st_ctime_ns
+        return cls(place, mapped, (found.st_dev, found.st_ino, size, *times))
 
     def __enter__(self) -> Self:
         return self
@@ -353,8 +326,7 @@ class Container:
         ArtifactError
             If there is no such section, or its hash is wrong.
         """
-        section = self._verified(name)
-        return np.frombuffer(self._map, np.uint8, section.length, section.offset)
+        return self._bytes(self._verified(name))
 
     def view(self, name: str) -> memoryview:
         """Return the bytes of a section, read-only; raises as `array`."""
@@ -367,15 +339,31 @@ class Container:
         require(codec == "json", f"section {name!r} has another codec", "json", codec)
         return parse_json(bytes(self.view(name)), f"section {name!r}")
 
+    def expect(self, name: str) -> None:
+        """Begin to hash a large section that will be asked for, while something else is done."""
+        section = self.sections.get(name)
+        if section is not None and section.hash.startswith("blake3:") and name not in self._checked:
+            self._expected[name] = hashing.Hashing(self._bytes(section), _threads())
+
+    def believe(self, name: str) -> None:
+        """Take a section as verified, as it was before; have it mapped while something else is done."""
+        section = self.sections.get(name)
+        if section is not None:
+            self._checked.add(name)
+            hashing.map_ahead(self._bytes(section))
+
+    def _bytes(self, section: Section) -> Bytes:
+        return np.frombuffer(self._map, np.uint8, section.length, section.offset)
+
     def _verified(self, name: str) -> Section:
         section = self.sections.get(name)
         if section is None:
             reject("no such section", f"a section named {name!r}", sorted(self.sections))
         if name not in self._checked:
-            data = self._data[section.offset : section.offset + section.length]
-            found = digest(data, min(os.cpu_count() or 1, _MOST_THREADS)).hex()
-            data.release()
-            require(found == section.sha256, f"section {name!r} is damaged", section.sha256, found)
+            algorithm, _, wanted = section.hash.partition(":")
+            begun = self._expected.pop(name, None)
+            found = digest(self._bytes(section), algorithm) if begun is None else begun.result().hex()
+            require(found == wanted, f"section {name!r} is damaged", wanted, found)
             self._checked.add(name)
         return section
 
@@ -398,12 +386,14 @@ def _read_table(text: bytes, end: int) -> dict[str, Section]:
 
 
 def _read_entry(entry: object, end: int) -> Section:
-    fields = as_object(entry, "section", {"name", "offset", "length", "sha256", "codec"})
+    fields = as_object(entry, "section", {"name", "offset", "length", "hash", "codec"})
     name = as_text(fields["name"], "section name", LONGEST_NAME)
     offset = as_int(fields["offset"], f"offset of section {name!r}", HEADER_BYTES, end)
     require(offset % ALIGNMENT == 0, f"section {name!r} not aligned", f"a multiple of {ALIGNMENT}", offset)
     length = as_int(fields["length"], f"length of section {name!r}", 0, end - offset)
-    sha256 = as_text(fields["sha256"], f"hash of section {name!r}", 64)
+    hash = as_text(fields["hash"], f"hash of section {name!r}", 80)
+    algorithm = hash.partition(":")[0]
+    require(algorithm in ALGORITHMS, f"bad hash of section {name!r}", " or ".join(ALGORITHMS), algorithm)
     codec = fields["codec"]
     require(codec in CODECS, f"bad codec of section {name!r}", " or ".join(CODECS), codec)
-    return Section(name, offset, length, sha256, codec)
+    return Section(name, offset, length, hash, codec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -138,7 +137,7 @@ class LeafTable:
         for v in stored.variables:
             table.variables.append(Node(VARIABLE, (), Attrs(), v.type, v.name, v.where, v.storage))
         arrays = map(stored.constant, range(stored.count))
-        table.constants += [ConstantData(array, _digest(array)) for array in arrays]
+        table.constants += [ConstantData(array) for array in arrays]
         return table
 
 
@@ -153,10 +152,3 @@ def _bytes(array: Array) -> memoryview:
     # A view of the same memory; one without elements has no bytes to view.
     flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return memoryview(flat)
-
-
-def _digest(array: Array) -> str:
-    # Computed, and not believed: equal digests merge constants.
-    found = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
-    found.update(_bytes(array))
-    return found.hexdigest()[:32]

@@ -9,16 +9,16 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from graphc.artifact import native, signing
+from graphc.artifact import native, seen, signing
 from graphc.artifact.container import Container
 from graphc.artifact.fields import as_list, as_object, as_text, reject, require
 from graphc.artifact.images import decode_image
 from graphc.artifact.stored import Stored, read_stored
 from graphc.artifact.values import ValueReader
-from graphc.errors import ArtifactError, ArtifactWarning, GraphcError, caller
+from graphc.errors import ArtifactError, ArtifactWarning, GraphcError, UnsupportedError, caller
 from graphc.nests import Nest
-from graphc.runtime.compiled_object import CompiledObject
 from graphc.runtime.executable import Array, Executable, Meaning
+from graphc.runtime.flat_code import FlatCode
 from graphc.runtime.program import Program
 from graphc.state import ConstantData
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from graphc.leaves import Variable
     from graphc.pipeline import Stage
     from graphc.runtime.building import Options
+    from graphc.runtime.compiled_object import CompiledObject
     from graphc.runtime.kernel import Kernel
 
 __all__ = ["load"]
@@ -69,6 +70,8 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Program | dict
         If the file is no artifact, damaged, or in a newer format.
     FileNotFoundError
         If there is no such file.
+    UnsupportedError
+        If the system lets no program make memory executable.
 
     Examples
     --------
@@ -84,7 +87,9 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Program | dict
             warnings.warn(f"{container.path}: {obstacle}; compiling its graph", ArtifactWarning, stacklevel=2)
             programs = file.compiled()
     except GraphcError as error:
-        raise error.at(caller()) if isinstance(error, ArtifactError) else _damaged(error) from error
+        # What the system refuses is no fault of the file.
+        own = isinstance(error, ArtifactError | UnsupportedError)
+        raise error.at(caller()) if own else _damaged(error) from error
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(error) from error
     return next(iter(programs.values())) if file.single else programs
@@ -111,16 +116,20 @@ class _File:
         self.single = manifest["single"] is True
         distinct = 0 < len(set(self.names)) == len(self.names) and (len(self.names) == 1 or not self.single)
         require(distinct, "bad names of programs", "distinct names", self.names)
-        self.stored = read_stored(
-            container.json("leaves"), container.array("data"), lambda: container.array("data/graphs")
-        )
+
+    @cached_property
+    def stored(self) -> Stored:
+        """The values of variables and constants, read when the code that hashes them is in place."""
+        container = self.container
+        data, cold = container.array("data"), lambda: container.array("data/graphs")
+        return read_stored(container.json("leaves"), data, cold)
 
     def obstacle(self, trust: bool) -> str | None:
         """Return why the machine code may not run, or None if it may."""
         container = self.container
         if not trust and not signing.is_signed_by_user(container.table, container.signature):
             return "its machine code is not signed by you, and trust is not given"
-        require(isinstance(self.target, dict), "bad target", "an object", self.target)
+        require(isinstance(self.target, dict | None), "bad target", "an object or null", self.target)
         return native.obstacle(self.target)
 
     @cached_property
@@ -164,11 +173,15 @@ class _File:
 
     def linked(self) -> dict[str, Program]:
         """Link the machine code, and make all programs of it."""
-        addresses, objects = native.link(self.container)
+        addresses, blocks = native.link(self.container)
+        known = seen.verified_before(self.container)
+        (self.container.believe if known else self.container.expect)("data")
         found: dict[str, Program] = {}
         for k, (name, entry) in enumerate(zip(self.names, self.entries, strict=True)):
-            source = _Linked(self, k, addresses, objects)
+            source = _Linked(self, k, addresses, blocks)
             found[name] = Program(entry["program"], source, _nest(entry["outputs"]))
+        if not known:
+            seen.note(self.container)
         return found
 
 
@@ -176,14 +189,14 @@ class _Linked:
     """A program whose machine code comes from a file; what there is to see is worked out when asked for."""
 
     def __init__(
-        self, file: _File, number: int, addresses: Sequence[int], objects: Sequence[CompiledObject]
+        self, file: _File, number: int, addresses: Sequence[int], blocks: Sequence[FlatCode]
     ) -> None:
         self._file = file
         self._number = number
         data = file.container.json(f"program/{number}/image")
         image = decode_image(data["image"])
-        self.objects = [objects[k] for k in data["objects"]]
-        functions = [*(addresses[k] for k in data["objects"]), *map(_meaning, data["called"])]
+        self.code = [blocks[k] for k in data["code"]]
+        functions = [*(addresses[k] for k in data["code"]), *map(_meaning, data["called"])]
         leaves = [
             _payload(file.stored, info.variable, k)
             for info, k in zip(image.leaves, data["leaves"], strict=True)
@@ -215,6 +228,11 @@ class _Linked:
         return self._compiled.kernels
 
     @property
+    def objects(self) -> Sequence[CompiledObject]:
+        """What the linker of a shared library reads, as compiling the program here gives it."""
+        return self._compiled._source.objects
+
+    @property
     def options(self) -> Options:
         """How it was compiled."""
         return self._compiled._source.options
@@ -241,7 +259,7 @@ class _Linked:
 
 
 def _payload(stored: Stored, variable: bool, number: int) -> Any:
-    return stored.variables[number].storage if variable else ConstantData(stored.constant(number), "")
+    return stored.variables[number].storage if variable else ConstantData(stored.constant(number))
 
 
 def _meaning(data: Json) -> Meaning:

@@ -13,13 +13,14 @@ from graphc.artifact.container import UNSIGNED, Writer
 from graphc.artifact.graphs import encode_graph
 from graphc.artifact.images import encode_image
 from graphc.artifact.leaf_table import LeafTable
-from graphc.artifact.native import Objects, target
+from graphc.artifact.native import Blocks, target
 from graphc.artifact.values import ValueWriter
 from graphc.debug.guards import GUARDS
 from graphc.errors import ArgumentError, ArtifactError, caller
 from graphc.nests import Nest
 from graphc.runtime.executable import Meaning
 from graphc.runtime.program import Program
+from graphc.runtime.settling import settled
 
 __all__ = ["save"]
 
@@ -66,25 +67,29 @@ def save(path: str | os.PathLike[str], programs: Program | Mapping[str, Program]
     named = _named(programs)
     for program in named.values():
         _require_unguarded(program)
-    leaves, objects = LeafTable(), Objects()
+    leaves, blocks = LeafTable(), Blocks()
     graphs = [encode_graph(p._source.traced, leaves) for p in named.values()]
-    images = [_image(p, leaves, objects) for p in named.values()]
-    objects.add_runtime()
+    # Where a file can hold no machine code, it holds graphs alone.
+    needed = target()
+    images = [] if needed is None else [_image(p, leaves, blocks) for p in named.values()]
+    if images:
+        blocks.add_runtime()
     leaves.set_running(_constants(images))
     manifest = {
         "single": isinstance(programs, Program),
         "programs": [_entry(name, p) for name, p in named.items()],
-        "target": target(),
+        "target": needed,
     }
     with Writer(path, f"graphc {graphc.__version__}", _signature) as writer:
         writer.add_json("manifest", manifest)
         writer.add_json("leaves", leaves.encode())
-        for k, (graph, image) in enumerate(zip(graphs, images, strict=True)):
+        for k, graph in enumerate(graphs):
             writer.add_json(f"program/{k}/graph", graph)
+        for k, image in enumerate(images):
             writer.add_json(f"program/{k}/image", image)
-        objects.write(writer)
-        writer.add("data", leaves.pieces())
-        writer.add("data/graphs", leaves.pieces(cold=True))
+        blocks.write(writer)
+        writer.add("data", leaves.pieces(), algorithm="blake3")
+        writer.add("data/graphs", leaves.pieces(cold=True), algorithm="blake3")
 
 
 def _named(programs: object) -> dict[str, Program]:
@@ -156,14 +161,15 @@ def encode_nest(nest: Nest) -> Json:
     return [nest.kind, [encode_nest(p) for p in nest.parts], list(nest.keys), made]
 
 
-def _image(program: Program, leaves: LeafTable, objects: Objects) -> Json:
-    """Return what runs: the image, the objects that it calls, and the leaves that it reads."""
-    executable = program._source.executable
-    numbers = [objects.add(o) for o in program._source.objects]
+def _image(program: Program, leaves: LeafTable, blocks: Blocks) -> Json:
+    """Return what runs: the image, the code that it calls, and the leaves that it reads."""
+    # What is prepared of constants is written down: whoever loads it neither prepares it nor reads them.
+    executable = settled(program._source.executable)
+    numbers = [blocks.add(code) for code in program._source.code]
     called = [f for f in executable.functions if isinstance(f, Meaning)]
     return {
         "image": encode_image(executable.image),
-        "objects": numbers,
+        "code": numbers,
         "called": [_called(meaning) for meaning in called],
         "leaves": [leaves.number_of(payload) for payload in executable.leaves],
     }

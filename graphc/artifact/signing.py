@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
-import secrets
 import stat
 import warnings
 from pathlib import Path
-from uuid import uuid4
 
 from graphc.errors import ArtifactError, caller
+from graphc.runtime import cache_place
 
 __all__ = ["KEY_NAME", "SigningWarning", "is_signed_by_user", "sign"]
 
@@ -95,12 +94,7 @@ def is_signed_by_user(table: bytes, signature: bytes | None, directory: Path | N
 
 
 def _directory(given: Path | None) -> Path:
-    if given is not None:
-        return given
-    # Deferred: the cache knows the compiler.
-    from graphc.runtime.object_cache import active
-
-    return active().directory
+    return cache_place.current() if given is None else given
 
 
 def _read(path: Path) -> bytes | None:
@@ -131,11 +125,11 @@ def _require_private(path: Path, status: os.stat_result) -> None:
 def _create(directory: Path) -> bytes:
     """Make the key, whole or not at all; of several processes that try, one wins."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = directory / f".{KEY_NAME}.{uuid4().hex}"
+    temporary = directory / f".{KEY_NAME}.{os.urandom(16).hex()}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
+            file.write(os.urandom(_KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, never replaces the key that another process has made meanwhile.

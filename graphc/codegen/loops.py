@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from graphc import dims
@@ -46,6 +48,10 @@ class Stage:
     sizes: tuple[Dim, ...] = ()
 
 
+# Where the text of a stage begins: see `KernelText.stages`.
+_BRANCH = re.compile(r"    if stage == (\d+):")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
 SOLE = Stage()
 """A kernel that runs in one piece."""
 
@@ -82,6 +88,19 @@ class KernelText:
     stages: tuple[Stage, ...] = (SOLE,)
     choice: Choice[Any] | None = None
     unroll: bool = True
+
+    @cached_property
+    def mentioned(self) -> tuple[frozenset[str], ...]:
+        """The names that occur in each stage, or outside of all."""
+        common: set[str] = set()
+        found: list[set[str]] = [set() for _ in self.stages]
+        at = common
+        for line in self.code.splitlines():
+            branch = _BRANCH.match(line)
+            if branch is not None or (line[:4].isspace() and not line[4:5].isspace()):
+                at = common if branch is None else found[int(branch[1])]
+            at.update(_NAME.findall(line) if line[:1].isspace() else ())
+        return tuple(frozenset(names | common) for names in found)
 
 
 def finish(emitter: Emitter, stages: Sequence[Stage], choice: Choice[Any] | None = None) -> KernelText:

@@ -122,8 +122,12 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _clear(arguments: argparse.Namespace) -> int:
+    from graphc.artifact import seen
+
     directory = _active()
     removed = _remove(entries(directory))
+    # Files that were verified are verified again.
+    _remove(sorted((directory / seen.FOLDER).glob("*")))
     print(f"removed {removed} kernels from {directory}")
     return 0
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.runtime import features, kernels
+from graphc.runtime import features
+from graphc.runtime.llvm_functions import load_llvm
 from graphc.types import FLOAT32, FLOATS, DType
 
 __all__ = ["Machine", "copy_seconds", "flops_per_second", "measure"]
@@ -101,7 +102,7 @@ def flops_per_second(threads: int, dtype: DType = FLOAT32) -> float:
     """
     lanes = features.vector_bytes() // dtype.itemsize
     text = _multiply_add(lanes, str(dtype))
-    address = kernels.load_llvm("multiply_add", text, "multiply_add").address
+    address = load_llvm("multiply_add", text, "multiply_add")
     loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
     rng = np.random.default_rng(0)
     # Neither 0 nor infinity may come near: on some CPUs those are faster or slower.
@@ -158,7 +159,7 @@ def copy_seconds(nbytes: int, threads: int) -> float:
     half = max(nbytes // 2, 1)
     source, target = _memory(half), _memory(half + LINE)[LINE:]
     # Native: calling memmove from Python takes longer than copying what fits into a cache.
-    address = kernels.load_llvm("copy_again", _COPY, "copy_again").address
+    address = load_llvm("copy_again", _COPY, "copy_again")
     copy = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(address)
     memmove = ctypes.cast(ctypes.CDLL(None).memmove, ctypes.c_void_p)
 

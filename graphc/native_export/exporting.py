@@ -16,16 +16,17 @@ from typing import NamedTuple
 
 from graphc.errors import ArgumentError, UnsupportedError, caller
 from graphc.native_export import linking
-from graphc.native_export.cpu import Feature, needed
 from graphc.native_export.example import example
 from graphc.native_export.header import Interface, header, identifier, interface
 from graphc.native_export.interface import library_module, program_module, public_symbols
-from graphc.native_export.preparing import data_of, lasting
+from graphc.native_export.preparing import data_of
 from graphc.native_export.tables import tables
 from graphc.native_export.template import numbering, template
 from graphc.runtime import features, linker, target
+from graphc.runtime.cpu import Feature, needed
 from graphc.runtime.executable import Meaning
 from graphc.runtime.program import Program
+from graphc.runtime.settling import lasting
 from graphc.state import STATE_LOCK
 
 __all__ = ["NativeFiles", "export_native"]

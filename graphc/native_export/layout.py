@@ -33,8 +33,6 @@ DATA_WORDS = 3
 # -- rows of CPU features: leaf, part and register of CPUID, and the bits that must be set.
 FEATURE_LEAF, FEATURE_PART, FEATURE_REGISTER, FEATURE_BITS = range(4)
 FEATURE_WORDS = 4
-# In place of a leaf: the bits say what registers the system must save.
-SAVED_STATE = -1
 
 # -- the head of the tables: how many there are of a kind, and at which word they begin.
 (

@@ -42,7 +42,6 @@ from graphc.native_export.layout import (
     KINDS,
     LIMIT,
     MEMORY,
-    SAVED_STATE,
     T_AT_BASES,
     T_AT_ROWS,
     T_AT_SIZES,
@@ -75,6 +74,7 @@ from graphc.native_export.layout import (
     T_WORDS_AT,
 )
 from graphc.native_export.planning import Tables, Words, aligned, place, rest, settle, solve, write
+from graphc.runtime.cpu import SAVED_STATE
 
 __all__ = ["call", "create", "destroy", "message", "shapes", "state"]
 

@@ -12,10 +12,10 @@ from graphc import dims
 from graphc.dims import Dim
 from graphc.errors import Where
 from graphc.native_export import layout
-from graphc.native_export.cpu import Feature
 from graphc.native_export.rows import Rows
 from graphc.native_export.template import Numbering, Template, ordered_rooms
 from graphc.placement import aligned
+from graphc.runtime.cpu import Feature
 from graphc.runtime.image import Image
 from graphc.types import TensorType
 

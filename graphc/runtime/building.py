@@ -99,6 +99,11 @@ class Compiled:
         return [native.object_code(source) for source in self._sources]
 
     @property
+    def code(self) -> list[CompiledObject]:
+        """The same: what artifacts are made of."""
+        return self.objects
+
+    @property
     def traced(self) -> Graph:
         """The graph before all passes."""
         return self.stages[0].graph

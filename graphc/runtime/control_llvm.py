@@ -13,7 +13,7 @@ blocks, in words of eight bytes::
 
 from __future__ import annotations
 
-from graphc.runtime.kernels import load_llvm
+from graphc.runtime.llvm_functions import load_llvm
 from graphc.runtime.runner import RUN
 
 __all__ = ["LOOP", "SLICE_WORDS", "SWITCH", "loop", "switch"]
@@ -149,9 +149,9 @@ declare i64 @llvm.smin.i64(i64, i64)
 
 def loop() -> int:
     """Return the address of the step that runs a loop."""
-    return load_llvm("graphc_loop", _RUN + LOOP, "loop").address
+    return load_llvm("graphc_loop", _RUN + LOOP, "loop")
 
 
 def switch() -> int:
     """Return the address of the step that runs one of several tables."""
-    return load_llvm("graphc_switch", _RUN + SWITCH, "switch").address
+    return load_llvm("graphc_switch", _RUN + SWITCH, "switch")

@@ -14,13 +14,11 @@ from graphc.runtime.kernel_source import KernelSource
 
 __all__ = [
     "LoadedKernel",
-    "adopt",
     "asm",
     "compilations",
-    "handwritten",
+    "compile_llvm",
     "llvm",
     "load_kernels",
-    "load_llvm",
     "object_code",
 ]
 
@@ -52,8 +50,6 @@ class _Entry:
 
 
 _loaded: dict[str, _Entry] = {}
-# Functions written in LLVM IR, by a hash of their text: it says what they do on every machine.
-_handwritten: dict[str, _Entry] = {}
 _compilations = 0
 
 
@@ -82,7 +78,7 @@ def load_kernels(sources: Sequence[KernelSource]) -> list[LoadedKernel]:
     return [_loaded[key].kernel for key, _ in keyed]
 
 
-def load_llvm(name: str, text: str, symbol: str) -> LoadedKernel:
+def compile_llvm(name: str, text: str, symbol: str) -> tuple[int, CompiledObject]:
     """Make a function written in LLVM IR callable, through the same caches as kernels.
 
     Parameters
@@ -94,55 +90,23 @@ def load_llvm(name: str, text: str, symbol: str) -> LoadedKernel:
     symbol : str
         Function to make callable.
 
-    Examples
-    --------
-    >>> load_llvm("seven", "define i64 @seven() { ret i64 7 }", "seven").address != 0
-    True
-    """
-    identity = hashlib.sha256(f"{symbol}\0{text}".encode()).hexdigest()
-    if identity not in _handwritten:
-        key = hashlib.sha256("\0".join((_fingerprint(), symbol, text)).encode()).hexdigest()
-        public = _symbol(name, key)
-        renamed = text.replace(f"@{symbol}(", f"@{public}(")
-        _load({key: _Request(public, lambda: renamed)})
-        _handwritten[identity] = _loaded[key]
-    return _handwritten[identity].kernel
-
-
-def handwritten() -> dict[str, CompiledObject]:
-    """Return the compiled forms of what `load_llvm` has made callable, by the hash that names their text.
-
-    Examples
-    --------
-    >>> before = len(handwritten())
-    >>> _ = load_llvm("eight", "define i64 @eight() { ret i64 8 }", "eight")
-    >>> len(handwritten()) > before
-    True
-    """
-    return {identity: entry.compiled for identity, entry in _handwritten.items()}
-
-
-def adopt(objects: Sequence[CompiledObject], identities: Mapping[str, str]) -> list[int]:
-    """Make compiled objects callable that come from elsewhere: no cache and no compiler is asked.
-
-    Parameters
-    ----------
-    objects : sequence of CompiledObject
-        For this CPU, by someone who is trusted.
-    identities : mapping of str to str
-        Of those that `load_llvm` would load: by symbol, the hash that `handwritten` gives.
-
     Returns
     -------
-    list of int
-        Their addresses.
+    (int, CompiledObject)
+        Its address, and its compiled form.
+
+    Examples
+    --------
+    >>> address, compiled = compile_llvm("seven", "define i64 @seven() { ret i64 7 }", "seven")
+    >>> compiled.symbol[:6]
+    'seven_'
     """
-    addresses = linker.link({o.symbol: o.object_code for o in objects})
-    for compiled in objects:
-        if compiled.symbol in identities:
-            kernel = LoadedKernel(addresses[compiled.symbol], "", True)
-            _handwritten.setdefault(identities[compiled.symbol], _Entry(kernel, compiled))
-    return [addresses[o.symbol] for o in objects]
+    key = hashlib.sha256("\0".join((_fingerprint(), symbol, text)).encode()).hexdigest()
+    public = _symbol(name, key)
+    renamed = text.replace(f"@{symbol}(", f"@{public}(")
+    _load({key: _Request(public, lambda: renamed)})
+    found = _loaded[key]
+    return found.kernel.address, found.compiled
 
 
 def compilations() -> int:

@@ -457,10 +457,15 @@ def arguments(
 ) -> tuple[Argument, ...]:
     """Return what each parameter of a kernel is bound to: see `Argument`."""
     found: list[Argument] = []
+    # What other stages have prepared of an operand is read in its place.
+    prepared = {handle for s in text.stages for handle in s.source or ()}
     for name, _ in text.params:
         if name in text.pointers:
             handle = text.pointers[name]
-            found.append(handle if isinstance(handle, Scratch) else bound[handle])
+            if handle in prepared and name not in text.mentioned[stage]:
+                found.append(0)
+            else:
+                found.append(handle if isinstance(handle, Scratch) else bound[handle])
         elif name in text.sizes:
             found.append(text.sizes[name])
         elif name == "status":

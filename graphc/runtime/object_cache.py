@@ -12,12 +12,12 @@ import hashlib
 import os
 import stat
 import struct
-import sys
 import tempfile
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graphc.runtime import cache_place
 from graphc.runtime.compiled_object import CompiledObject
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "ObjectCache",
     "Statistics",
     "active",
-    "default_directory",
     "set_cache_dir",
 ]
 
@@ -86,23 +85,6 @@ def decode(key: str, entry: bytes) -> CompiledObject | None:
         return None
     symbol = body[_HEADER.size : object_start].decode()
     return CompiledObject(body[object_start:llvm_start], symbol, body[llvm_start:])
-
-
-def default_directory() -> Path:
-    """Return the cache directory of the current user on this platform.
-
-    Examples
-    --------
-    >>> default_directory().name
-    'graphc'
-    """
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "graphc"
 
 
 @dataclass
@@ -204,7 +186,7 @@ def active() -> ObjectCache:
     True
     """
     if not _active:
-        _active.append(ObjectCache(default_directory()))
+        _active.append(ObjectCache(cache_place.current()))
     return _active[0]
 
 
@@ -216,4 +198,5 @@ def set_cache_dir(path: str | os.PathLike[str]) -> None:
     >>> import tempfile
     >>> set_cache_dir(tempfile.mkdtemp())
     """
-    _active[:] = [ObjectCache(Path(path))]
+    cache_place.choose(Path(path))
+    _active[:] = [ObjectCache(cache_place.current())]

@@ -24,7 +24,7 @@ import ctypes
 import functools
 from collections.abc import Callable
 
-from graphc.runtime.kernels import load_llvm
+from graphc.runtime.llvm_functions import load_llvm
 
 __all__ = ["LINE", "SPAN_WORDS", "TOTAL_WORDS", "cycles", "probe"]
 
@@ -103,7 +103,7 @@ def probe() -> int:
     >>> probe() == probe()
     True
     """
-    return load_llvm("graphc_probe", _PROBE, "probe").address
+    return load_llvm("graphc_probe", _PROBE, "probe")
 
 
 @functools.cache
@@ -116,4 +116,4 @@ def cycles() -> Callable[[], int]:
     >>> read() < read()
     True
     """
-    return ctypes.CFUNCTYPE(ctypes.c_int64)(load_llvm("graphc_cycles", _CYCLES, "cycles").address)
+    return ctypes.CFUNCTYPE(ctypes.c_int64)(load_llvm("graphc_cycles", _CYCLES, "cycles"))

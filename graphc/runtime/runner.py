@@ -14,7 +14,7 @@ import ctypes
 import functools
 from collections.abc import Callable
 
-from graphc.runtime.kernels import load_llvm
+from graphc.runtime.llvm_functions import load_llvm
 
 __all__ = ["RUN", "address", "run", "runner", "starter"]
 
@@ -73,7 +73,7 @@ def address() -> int:
     >>> address() == address()
     True
     """
-    return load_llvm("graphc_run", RUN, "run").address
+    return load_llvm("graphc_run", RUN, "run")
 
 
 @functools.cache
@@ -91,7 +91,7 @@ def runner() -> Callable[[int, int, int, int], int]:
 @functools.cache
 def starter() -> Callable[[int], None]:
     """Return the native runner as a callable that executes a table whole, on the calling thread."""
-    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(load_llvm("graphc_start", RUN + _START, "start").address)
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(load_llvm("graphc_start", RUN + _START, "start"))
 
 
 def run(table: int, block: int = 0, blocks: int = 1, worker: int = 0) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from graphc.pipeline import Stage
     from graphc.runtime.building import Options
     from graphc.runtime.compiled_object import CompiledObject
+    from graphc.runtime.flat_code import FlatCode
     from graphc.runtime.kernel import Kernel
 
 __all__ = ["Source"]
@@ -43,8 +44,12 @@ class Source(Protocol):
         """How it was compiled."""
 
     @property
-    def objects(self) -> list[CompiledObject]:
-        """The machine code of its native functions."""
+    def code(self) -> Sequence[CompiledObject | FlatCode]:
+        """The machine code of its native functions, in the order of their numbers."""
+
+    @property
+    def objects(self) -> Sequence[CompiledObject]:
+        """The same as object files."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:

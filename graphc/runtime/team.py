@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from graphc.errors import ArgumentError, GraphcError, caller
 from graphc.runtime import team_llvm as native
-from graphc.runtime.kernels import load_llvm
+from graphc.runtime.llvm_functions import load_llvm
 
 __all__ = ["CELL", "MOST_THREADS", "Team", "enter", "get_num_threads", "leave", "set_num_threads", "sharer"]
 
@@ -37,7 +37,7 @@ def _libc() -> ctypes.CDLL:
 
 @functools.cache
 def _address_of(symbol: str) -> int:
-    return load_llvm(f"graphc_{symbol}", native.LLVM, symbol).address
+    return load_llvm(f"graphc_{symbol}", native.LLVM, symbol)
 
 
 def prepare() -> None:

@@ -1,15 +1,21 @@
-"""What a CPU must have for a program's code: how a library asks it, before it runs anything."""
+"""What a CPU must have for a program's code: how to ask it, before anything of that runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import ctypes
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from graphc.native_export.layout import SAVED_STATE
+from graphc.runtime.flat_code import FlatCode, place
 
-__all__ = ["Feature", "needed"]
+__all__ = ["SAVED_STATE", "Feature", "lacking", "needed", "unknown"]
 
 Feature = tuple[int, int, int, int]
 """Leaf, part and register of CPUID, and the bits; or which registers the system must save."""
+
+SAVED_STATE = -1
+"""In the place of a leaf: the registers that the system saves."""
 
 _EAX, _EBX, _ECX, _EDX = range(4)
 _EXTENDED = 0x80000001
@@ -81,3 +87,64 @@ def needed(features: Iterable[str]) -> dict[str, Feature]:
         if name in _SAVED:
             found[f"an operating system that saves the registers of {name}"] = SAVED_STATE, 0, 0, _SAVED[name]
     return found
+
+
+# System V calling convention.  asks(leaf, part, where to put the four registers):
+# push rbx; mov r8, rdx; mov eax, edi; mov ecx, esi; cpuid; mov [r8], eax; mov [r8 + 4], ebx;
+# mov [r8 + 8], ecx; mov [r8 + 12], edx; pop rbx; ret
+_CPUID = bytes.fromhex("53 4989d0 89f8 89f1 0fa2 418900 41895804 41894808 4189500c 5b c3")
+# saved(): xor ecx, ecx; xgetbv; shl rdx, 32; or rax, rdx; ret
+_XGETBV = bytes.fromhex("31c9 0f01d0 48c1e220 4809d0 c3")
+_OSXSAVE = (1, 0, _ECX, 1 << 27)
+
+
+def unknown(features: Iterable[str]) -> list[str]:
+    """Return the features that `needed` knows nothing of.
+
+    Examples
+    --------
+    >>> unknown(["avx", "a feature of the future"])
+    ['a feature of the future']
+    """
+    return [name for name in features if name not in _BITS]
+
+
+def lacking(features: Iterable[str]) -> list[str]:
+    """Return which of these features the CPU of this process lacks, as far as code depends on them.
+
+    Asks the CPU itself, as LLVM does, without LLVM.  It must be one that has CPUID.
+
+    Examples
+    --------
+    >>> lacking([])
+    []
+    """
+    return [name for name, feature in needed(features).items() if not _has(feature)]
+
+
+def _has(feature: Feature) -> bool:
+    leaf, part, register, bits = feature
+    return _register(leaf, part, register) & bits == bits
+
+
+@functools.cache
+def _register(leaf: int, part: int, register: int) -> int:
+    if leaf == SAVED_STATE:
+        # Without the system's leave, asking for the saved registers is an illegal instruction.
+        return int(_function("xgetbv", _XGETBV, ctypes.c_uint64)()) if _has(_OSXSAVE) else 0
+    # The leaf 0 says how many there are, and 0x80000000 how many of the others.
+    most = leaf & 0x80000000
+    if leaf != most and _register(most, 0, _EAX) < leaf:
+        return 0
+    found = (ctypes.c_uint32 * 4)()
+    _function("cpuid", _CPUID, None)(ctypes.c_uint32(leaf), ctypes.c_uint32(part), found)
+    return found[register]
+
+
+@functools.cache
+def _function(name: str, code: bytes, result: Any) -> Callable[..., Any]:
+    (address,) = place([FlatCode(f"graphc_{name}", code, 0)])
+    return ctypes.CFUNCTYPE(result, *_PARAMETERS[name])(address)
+
+
+_PARAMETERS = {"cpuid": (ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p), "xgetbv": ()}
