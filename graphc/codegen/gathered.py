@@ -21,7 +21,7 @@ reads its own taps only.
 from __future__ import annotations
 
 from graphc import dims
-from graphc.codegen import joined
+from graphc.codegen import joined, tile_ahead
 from graphc.codegen.contraction_loops import live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
@@ -231,16 +231,40 @@ class Gathered(Operands):
         emitter.open(f"if {taken} > 0:", conditional=True)
         table = emitter.fresh("q")
         emitter.line(f"{table} = {phase} * {self.most_rows} + {start}")
-        self.tiles(strip, phase, (table, taken), source)
+        self.name_image(group, "0")
+        self.tiles(strip, phase, (table, start, taken), source)
         if self.flat_columns:
             self.results_in_row(strip, group, start, taken)
         else:
             self.results_in_lines(strip, group, (start, taken), residues, counts)
         emitter.close()
 
-    def tiles(self, strip: str, phase: str, rows: tuple[str, str], source: tuple[str, str]) -> None:
+    def claim_results(self, strip: str, start: str, r: str, last: str) -> None:
+        """Have the lines that a tile's results will be written to brought near while it is computed.
+
+        A block writes short pieces of many planes, which no processor foresees.  Each tile asks for as many
+        lines as it fills: a line takes the rows of several tiles, each of which asks for some of the planes.
+        """
+        emitter, tile = self.emitter, self.tile
+        if not self.flat_columns or (self.plan.image is not None and self.images > 1):
+            return
+        for store in self.region.stores:
+            if store.part:
+                continue
+            buffer = emitter.buffers["out", store.node]
+            tiles = max(1, tile_ahead.LINE // (buffer.dtype.itemsize * tile.rows))
+            count = tile.cols // tiles
+            channel, place = emitter.fresh("c"), emitter.fresh("o")
+            emitter.open(f"if {last}:", conditional=True)
+            emitter.line(f"{channel} = {strip} * {tile.cols} + {r} // {tile.rows} % {tiles} * {count}")
+            emitter.line(f"{place} = {self.line_start(channel)} + {start} + {r}")
+            claim = tile_ahead.claim(str(buffer.dtype), count)
+            emitter.line(f"{claim}(addr({buffer.name}, {place}), {self.n})")
+            emitter.close()
+
+    def tiles(self, strip: str, phase: str, rows: tuple[str, str, str], source: tuple[str, str]) -> None:
         """Compute the sums of one block, chunk after chunk of the inner steps."""
-        emitter, tile, (table, taken) = self.emitter, self.tile, rows
+        emitter, tile, (table, start, taken) = self.emitter, self.tile, rows
         first, steps, panel = (emitter.fresh(p) for p in "fko")
         emitter.line(f"{first} = {f'{self.firsts}[{phase}]' if self.phases > 1 else 0}")
         end = f"{self.firsts}[{phase} + 1] - {first}" if self.phases > 1 else str(self.k)
@@ -253,6 +277,7 @@ class Gathered(Operands):
         emitter.line(f"{length} = min({self.chunk}, {steps} - {k})")
         emitter.open(f"for {r} in range(0, {taken}, {tile.rows}):")
         self.row_pointer(at, table, r, taken)
+        self.claim_results(strip, start, r, f"{k} + {self.chunk} >= {steps}")
         call = f"(addr({source[0]}, {source[1]}), {at}, addr({self.steps}, {first} + {k}), "
         call += f"addr({self.panels}, {panel} + {k} * {tile.cols}), addr({self.sums}, {r}), "
         call += f"{self.sum_pitch}, {length}, {k})"

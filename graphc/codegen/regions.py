@@ -15,7 +15,7 @@ from graphc.codegen.columns import Columns
 from graphc.codegen.emitter import Emitter
 from graphc.codegen.lanes import Lanes
 from graphc.codegen.loops import Group, KernelText, Stage, close_loops, collapse, declare, finish, store_lines
-from graphc.codegen.parts import open_joined, open_parts, work
+from graphc.codegen.parts import extent_of, open_joined, open_parts, work
 from graphc.codegen.rows import Rows
 from graphc.lower.region import Region
 from graphc.lower.unroll import unrolled
@@ -80,7 +80,8 @@ def _write_spans(
     emitter: Emitter, region: Region, groups: Sequence[Group], parts: Sequence[borders.Span]
 ) -> Stage:
     """Write a map whose innermost loop is cut into a border, an interior and a border."""
-    units, opened = open_parts(emitter, region, groups[:-1], vector=False)
+    inside = extent_of(region, groups[-1])
+    units, opened = open_parts(emitter, region, groups[:-1], vector=False, inside=inside)
     inside = borders.inside_rows(region) if len(groups[-2]) == 1 else None
     inner = borders.spans(inside.region) if inside is not None else []
     if inside is not None and inner:

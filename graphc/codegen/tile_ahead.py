@@ -1,7 +1,8 @@
-"""Prefetching: memory that will be read soon starts on its way into the L1 cache.
+"""Prefetching: memory that will be used soon starts on its way into the L1 cache.
 
-``ahead_f32(start, count)`` asks for `count` elements.  It is a hint: nothing depends on it, and
-addresses beyond the end of an array do no harm.
+``ahead_f32(start, count)`` asks for `count` elements that will be read; ``claim_f32_16(start, pitch)``
+for the lines of 16 elements, `pitch` apart, that will be written.  Both are hints: nothing depends on
+them, and addresses beyond the end of an array do no harm.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import functools
 import re
 
 from graphc.codegen.tile_vectors import Carried
-from graphc.frontend.types import I64, SCALARS, STORAGE, Pointer
+from graphc.frontend.types import I64, SCALARS, STORAGE, Pointer, Scalar
 from graphc.frontend.writer import Function, Writer
 
 # Bytes that one request brings.
 LINE = 64
 _NAME = re.compile(r"ahead_(\w+)")
+_CLAIM = re.compile(r"claim_(\w+)_(\d+)")
 _PREFETCH = "llvm.prefetch.p0"
 
 
@@ -28,6 +30,15 @@ def name(dtype: str) -> str:
     return f"ahead_{STORAGE[dtype].name}"
 
 
+def claim(dtype: str, count: int) -> str:
+    """Return the name in kernel code of claiming lines that `count` elements lie in, which will be written.
+
+    >>> claim("float32", 16)
+    'claim_f32_16'
+    """
+    return f"claim_{STORAGE[dtype].name}_{count}"
+
+
 @functools.cache
 def function(name: str) -> Function | None:
     """Return the prefetching of this name as a function of LLVM IR, or None if it names none.
@@ -37,6 +48,9 @@ def function(name: str) -> Function | None:
     >>> [str(kind) for kind in function("ahead_i64").parameters]
     ['i64*', 'i64']
     """
+    claimed = _CLAIM.fullmatch(name)
+    if claimed is not None and claimed[1] in SCALARS:
+        return _claim(name, SCALARS[claimed[1]], int(claimed[2]))
     match = _NAME.fullmatch(name)
     scalar = None if match is None else SCALARS.get(match[1])
     if scalar is None:
@@ -57,4 +71,18 @@ def function(name: str) -> Function | None:
     w.start(done)
     w.run("ret void")
     text = w.finish(f"define internal void @{name}(ptr %start, i64 %count) alwaysinline nounwind")
+    return Function(name, (Pointer(scalar), I64), None, text, w.declarations, ())
+
+
+def _claim(name: str, scalar: Scalar, count: int) -> Function:
+    w = Writer()
+    w.declare("void", _PREFETCH, ("ptr", "i32", "i32", "i32"))
+    place = "%start"
+    for number in range(count):
+        if number:
+            place = w.name(f"getelementptr {scalar.llvm}, ptr {place}, i64 %pitch")
+        # For writing, to be kept near, data.
+        w.run(f"call void @{_PREFETCH}(ptr {place}, i32 1, i32 3, i32 1)")
+    w.run("ret void")
+    text = w.finish(f"define internal void @{name}(ptr %start, i64 %pitch) alwaysinline nounwind")
     return Function(name, (Pointer(scalar), I64), None, text, w.declarations, ())
