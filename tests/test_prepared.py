@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
+import re
 import subprocess
 import sys
 import textwrap
@@ -354,3 +356,15 @@ def test_a_schedule_may_pack_what_lasts_where_it_would_not_at_every_call() -> No
     ]
     forms = [k.choice.best.form for p in found for k in p.kernels if k.choice is not None]
     assert forms == ["walk", "gather", "walk"]
+
+
+def test_tiles_ask_for_the_weights_that_come_next() -> None:
+    """Panels behind a tile's own are fetched while it computes."""
+    rng = np.random.default_rng(5)
+    x, w = gx.placeholder("x", (1, 64, 7, 7)), rng.normal(size=(64, 64, 3, 3)).astype("float32")
+    y, v = gx.placeholder("y", (1, 512, 7, 7)), rng.normal(size=(512, 512, 1, 1)).astype("float32")
+    for inputs, output in ((x, gx.conv2d(x, gx.constant(w), padding=1)), (y, gx.conv2d(y, gx.constant(v)))):
+        (kernel,) = [k for k in gx.compile(inputs, output).kernels if k.compiled is not None]
+        assert re.search(r"(gather|tile)_f32_\w+_ahead\(", kernel.source)
+        if platform.machine() in ("x86_64", "AMD64"):
+            assert "prefetch" in kernel.asm

@@ -280,8 +280,11 @@ class Gathered(Operands):
         self.claim_results(strip, start, r, f"{k} + {self.chunk} >= {steps}")
         call = f"(addr({source[0]}, {source[1]}), {at}, addr({self.steps}, {first} + {k}), "
         call += f"addr({self.panels}, {panel} + {k} * {tile.cols}), addr({self.sums}, {r}), "
-        call += f"{self.sum_pitch}, {length}, {k})"
-        emitter.line(f"{tile.name}{call}")
+        # What is multiplied next lies behind the panel's chunk.  Every tile asks for one line a step of it.
+        lines = max(1, tile.cols // tile.line)
+        ahead = f"{length} * {tile.cols} + {r} // {tile.rows} % {lines} * {tile.line}"
+        call += f"{self.sum_pitch}, {length}, {k}, {ahead})"
+        emitter.line(f"{tile.name}_ahead{call}")
         self.close(2)
 
     def row_pointer(self, at: str, table: str, r: str, taken: str) -> None:

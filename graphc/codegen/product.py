@@ -29,6 +29,7 @@ from graphc.codegen.packing import Panels
 from graphc.codegen.parts import digit
 from graphc.codegen.problem import chunk_of, describe, holds_sum, operands, split_axis, turned
 from graphc.codegen.tile import Tile
+from graphc.codegen.tile_ahead import LINE
 from graphc.codegen.tile_dot import DotTile
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
@@ -264,9 +265,23 @@ class Product(Panels):
             sizes = f"{steps}, {height}, {self.strip_width}, {add}"
             strides = f"1, {sizes}" if self.best.form == "dot" else sizes
             left = a_row if self.best.form == "dot" else f"{a_row}, {a_k}"
-            self._calls(f"({a}, {left}, {b}, {b_step}, {c}, {pitch}, {strides})", height)
+            ahead = f", {self._ahead(m)}" if self.looks_ahead else ""
+            self._calls(f"({a}, {left}, {b}, {b_step}, {c}, {pitch}, {strides}{ahead})", height)
         self._epilogue(m, height)
         self.close(2)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether tiles ask for what is multiplied next, the panel behind theirs: where several share one."""
+        m = static(self.m)
+        return self.best.packing == "once" and self.best.form == "tile" and (m is None or m > self.rows)
+
+    def _ahead(self, m: str) -> str:
+        """Return how much further on the line lies that a tile asks for with each step of its panel."""
+        line = LINE // self.region.dtype.itemsize
+        lines = max(1, self.cols // line)
+        panel = f"{self.emitter.size(self.k)} * {self.cols}"
+        return f"{panel} + {m} // {self.rows} % {lines} * {line}"
 
     def _width(self, end: str, start: str, extent: Dim, tile: int) -> str:
         """Name how much of a tile is left from `start` to `end`."""
@@ -312,7 +327,7 @@ class Product(Panels):
             return DotTile(short, max(rows, 1), max(cols, 1), lanes).name("full" if full else "edge")
         vectors = max(1, -(-cols // lanes))
         form = "full" if full and cols % lanes == 0 else "edge"
-        return Tile(short, max(rows, 1), vectors, lanes).name(form)
+        return Tile(short, max(rows, 1), vectors, lanes).name(form + "_ahead" * self.looks_ahead)
 
     # -- operands
     def _begin(self, first: str) -> str:

@@ -80,8 +80,8 @@ def _write_spans(
     emitter: Emitter, region: Region, groups: Sequence[Group], parts: Sequence[borders.Span]
 ) -> Stage:
     """Write a map whose innermost loop is cut into a border, an interior and a border."""
-    inside = extent_of(region, groups[-1])
-    units, opened = open_parts(emitter, region, groups[:-1], vector=False, inside=inside)
+    length = extent_of(region, groups[-1])
+    units, opened = open_parts(emitter, region, groups[:-1], vector=False, inside=length)
     inside = borders.inside_rows(region) if len(groups[-2]) == 1 else None
     inner = borders.spans(inside.region) if inside is not None else []
     if inside is not None and inner:

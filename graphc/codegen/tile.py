@@ -6,6 +6,7 @@
 ``edge`` form reads only `rows` rows and `cols` columns, by clamped addresses and masks.
 
 Strides are in elements; `b` and `c` are contiguous along columns; `a` has any strides.
+In the ``ahead`` forms each step asks for the line of `b` that lies `ahead` elements further on.
 In the ``indirect`` forms `b_k` points to the offset of each step's row of `b`: a convolution
 walks its input so, with nothing packed.
 The scheme is the outer-product micro-kernel of Goto and van de Geijn, "Anatomy of
@@ -22,8 +23,8 @@ from graphc.codegen.tile_vectors import Carried, Vectors
 from graphc.frontend.types import I64, Pointer
 from graphc.frontend.writer import Function
 
-_NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)(_indirect)?")
-_PARAMETERS = ("a", "a_row", "a_k", "b", "b_k", "c", "c_row", "k", "rows", "cols", "add")
+_NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)(_indirect)?(_ahead)?")
+_PARAMETERS = ("a", "a_row", "a_k", "b", "b_k", "c", "c_row", "k", "rows", "cols", "add", "ahead")
 # What the loop over `k` carries beside the accumulators: step, row of b, offset in a row of a.
 _INDUCTION = (("i64", "0"), ("ptr", "%b"), ("i64", "0"))
 
@@ -43,7 +44,7 @@ class Tile:
         return self.vectors * self.lanes
 
     def name(self, form: str) -> str:
-        """Return the tile's name in kernel code: ``full`` or ``edge``, also with ``_indirect``."""
+        """Return the tile's name in kernel code: ``full`` or ``edge``, with ``_indirect`` or ``_ahead``."""
         return f"tile_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}_{form}"
 
 
@@ -60,20 +61,21 @@ def function(name: str) -> Function | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    dtype, rows, vectors, lanes, form, indirect = match.groups()
+    dtype, rows, vectors, lanes, form, indirect, ahead = match.groups()
     tile = Tile(dtype, int(rows), int(vectors), int(lanes))
-    return _Tile(tile, form == "edge", indirect is not None).write(name)
+    return _Tile(tile, form == "edge", indirect is not None, ahead is not None).write(name)
 
 
 class _Tile:
     """Writes the function of one tile."""
 
-    def __init__(self, tile: Tile, edge: bool, indirect: bool) -> None:
+    def __init__(self, tile: Tile, edge: bool, indirect: bool, ahead: bool) -> None:
         self.v = Vectors(tile.dtype, tile.lanes)
         self.w = self.v.w
         self.tile = tile
         self.edge = edge
         self.indirect = indirect
+        self.ahead = ahead
 
     def write(self, name: str) -> Function:
         """Return the finished function."""
@@ -85,7 +87,8 @@ class _Tile:
         v.vacate()
         element = Pointer(v.scalar)
         kinds = {"a": element, "b": element, "c": element, "b_k": Pointer(I64) if self.indirect else I64}
-        return v.function(name, {parameter: kinds.get(parameter, I64) for parameter in _PARAMETERS})
+        parameters = _PARAMETERS if self.ahead else _PARAMETERS[:-1]
+        return v.function(name, {parameter: kinds.get(parameter, I64) for parameter in parameters})
 
     def _row(self, m: int) -> int | str:
         """Return row `m`, or the last valid one: a clamped row is computed and thrown away."""
@@ -129,7 +132,10 @@ class _Tile:
         step, at_b, at_a = (Carried(w, kind, first, before) for kind, first in _INDUCTION)
         count = tile.rows * tile.vectors
         running = [Carried(w, v.kind, "zeroinitializer", before) for _ in range(count)]
-        columns = [self._load(self._row_of_b(step, at_b), n) for n in range(tile.vectors)]
+        row_of_b = self._row_of_b(step, at_b)
+        if self.ahead:
+            w.prefetch(v.at(row_of_b, "%ahead"), level=2)
+        columns = [self._load(row_of_b, n) for n in range(tile.vectors)]
         after: list[str] = []
         for m, row in enumerate(rows_a):
             spread = v.spread(v.element(v.at(row, at_a.name)))

@@ -18,7 +18,6 @@ from graphc.frontend.writer import Function, Writer
 LINE = 64
 _NAME = re.compile(r"ahead_(\w+)")
 _CLAIM = re.compile(r"claim_(\w+)_(\d+)")
-_PREFETCH = "llvm.prefetch.p0"
 
 
 def name(dtype: str) -> str:
@@ -62,9 +61,7 @@ def function(name: str) -> Function | None:
     w.start(body)
     at = Carried(w, "i64", "0", before)
     place = w.name(f"getelementptr {scalar.llvm}, ptr %start, i64 {at.name}")
-    w.declare("void", _PREFETCH, ("ptr", "i32", "i32", "i32"))
-    # For reading, to be kept near, data.
-    w.run(f"call void @{_PREFETCH}(ptr {place}, i32 0, i32 3, i32 1)")
+    w.prefetch(place, level=1)
     following = w.name(f"add i64 {at.name}, {LINE // max(1, scalar.bits // 8)}")
     at.close(following, body)
     w.run(f"br i1 {w.name(f'icmp slt i64 {following}, %count')}, label %{body}, label %{done}")
@@ -76,13 +73,11 @@ def function(name: str) -> Function | None:
 
 def _claim(name: str, scalar: Scalar, count: int) -> Function:
     w = Writer()
-    w.declare("void", _PREFETCH, ("ptr", "i32", "i32", "i32"))
     place = "%start"
     for number in range(count):
         if number:
             place = w.name(f"getelementptr {scalar.llvm}, ptr {place}, i64 %pitch")
-        # For writing, to be kept near, data.
-        w.run(f"call void @{_PREFETCH}(ptr {place}, i32 1, i32 3, i32 1)")
+        w.prefetch(place, level=1, write=True)
     w.run("ret void")
     text = w.finish(f"define internal void @{name}(ptr %start, i64 %pitch) alwaysinline nounwind")
     return Function(name, (Pointer(scalar), I64), None, text, w.declarations, ())

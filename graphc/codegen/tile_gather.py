@@ -3,7 +3,8 @@
 ``gather_f32_8x2x16(a, rows, steps, b, c, c_pitch, k, add)`` multiplies eight rows of `a`, whose
 elements lie at ``rows[m] + steps[i]``, with a packed panel `b` of 32 columns, over `k` steps.
 It stores the transpose, ``c[column * c_pitch + m]``: rows are positions of an image, columns are
-channels, and channels are the outer axis of the result.
+channels, and channels are the outer axis of the result.  ``gather_f32_8x2x16_ahead`` takes one more
+argument, a distance: with each step it asks for the line of `b` so many elements further on.
 
 ``turn_f32_16_full(x, x_pitch, y, places, rows, count)`` packs such panels: it writes column `j`
 of a block of `rows` x `count` elements to ``y + places[j]``, rows beyond `rows` as zeros.
@@ -17,13 +18,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from graphc.codegen.tile_ahead import LINE
 from graphc.codegen.tile_vectors import Carried, Vectors
-from graphc.frontend.types import I64, Pointer
+from graphc.frontend.types import I64, Pointer, Scalar
 from graphc.frontend.writer import Function
 
-_GATHER = re.compile(r"gather_(f32|f64)_(\d+)x(\d+)x(\d+)")
+_GATHER = re.compile(r"gather_(f32|f64)_(\d+)x(\d+)x(\d+)(_ahead)?")
 _TURN = re.compile(r"turn_(f32|f64)_(\d+)_(full|edge)")
-_GATHER_PARAMETERS = ("a", "rows", "steps", "b", "c", "c_pitch", "k", "add")
+_GATHER_PARAMETERS = ("a", "rows", "steps", "b", "c", "c_pitch", "k", "add", "ahead")
 _TURN_PARAMETERS = ("x", "x_pitch", "y", "places", "rows", "count")
 _BYTES = {"f32": 4, "f64": 8}
 
@@ -46,6 +48,11 @@ class GatherTile:
     def name(self) -> str:
         """The tile's name in kernel code."""
         return f"gather_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}"
+
+    @property
+    def line(self) -> int:
+        """Elements of a line of memory."""
+        return LINE // _BYTES[self.dtype]
 
     def turn(self, form: str) -> str:
         """Return the name of the packing of panels: ``full`` blocks or those at an ``edge``."""
@@ -75,8 +82,8 @@ def function(name: str) -> Function | None:
     """
     gather, turn = _GATHER.fullmatch(name), _TURN.fullmatch(name)
     if gather is not None:
-        dtype, *sizes = gather.groups()
-        return _Gather(GatherTile(dtype, *map(int, sizes))).write(name)
+        dtype, *sizes, ahead = gather.groups()
+        return _Gather(GatherTile(dtype, *map(int, sizes)), ahead is not None).write(name)
     if turn is not None:
         dtype, lanes, form = turn.groups()
         return _Turn(dtype, int(lanes), form == "edge").write(name)
@@ -98,7 +105,8 @@ def _transposed(v: Vectors, rows: Sequence[str]) -> list[str]:
 class _Gather:
     """Writes the function of one gathering tile."""
 
-    def __init__(self, tile: GatherTile) -> None:
+    def __init__(self, tile: GatherTile, ahead: bool) -> None:
+        self.ahead = ahead
         self.v = Vectors(tile.dtype, tile.lanes)
         self.w = self.v.w
         self.tile = tile
@@ -119,8 +127,9 @@ class _Gather:
         w.start(end)
         v.vacate()
         element, table = Pointer(v.scalar), Pointer(I64)
-        kinds = (element, table, table, element, element, I64, I64, I64)
-        return v.function(name, dict(zip(_GATHER_PARAMETERS, kinds, strict=True)))
+        numbers: list[Scalar | Pointer] = [I64] * (4 if self.ahead else 3)
+        kinds = [element, table, table, element, element, *numbers]
+        return v.function(name, dict(zip(_GATHER_PARAMETERS, kinds, strict=False)))
 
     def _sums(self) -> list[str]:
         """Return the sums over all steps, row by row."""
@@ -136,6 +145,8 @@ class _Gather:
         running = [Carried(w, v.kind, "zeroinitializer", before) for _ in range(tile.rows * tile.vectors)]
         place = w.name(f"getelementptr i64, ptr %steps, i64 {step.name}")
         at = v.at("%a", w.name(f"load i64, ptr {place}"))
+        if self.ahead:
+            w.prefetch(v.at(row.name, "%ahead"), level=2)
         columns = [v.load(v.at(row.name, n * tile.lanes)) for n in range(tile.vectors)]
         after: list[str] = []
         for m, offset in enumerate(offsets):

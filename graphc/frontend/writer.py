@@ -185,6 +185,12 @@ class Writer:
         kind = pointer.element if isinstance(pointer, Pointer) else pointer
         return self.name(f"getelementptr {kind.llvm}, {base}, {index}")
 
+    def prefetch(self, place: str, *, level: int, write: bool = False) -> None:
+        """Ask for the line of memory at `place`, to lie in the cache of a level, for reading or writing."""
+        self.declare("void", "llvm.prefetch.p0", ("ptr", "i32", "i32", "i32"))
+        # LLVM counts from none, 0, to the nearest, 3; the last number is for data.
+        self.run(f"call void @llvm.prefetch.p0(ptr {place}, i32 {int(write)}, i32 {4 - level}, i32 1)")
+
     # -- calls
     def declare(self, result: str, name: str, parameters: Sequence[str]) -> None:
         """Declare an LLVM intrinsic."""
