@@ -37,6 +37,8 @@ from graphc.lower.expr import Expr
 SHARED = 1 << 20
 # Elements that are copied in a nanosecond.
 _COPIED = 8
+# Elements of a panel that stays in the L1 cache, and how many rows before its use an image is asked for then.
+SMALL, ONWARD = 1 << 12, 128
 # Elements between two columns of sums beyond their rows, so that columns do not collide in a cache set.
 STAGGER = 16
 
@@ -280,12 +282,23 @@ class Gathered(Operands):
         self.claim_results(strip, start, r, f"{k} + {self.chunk} >= {steps}")
         call = f"(addr({source[0]}, {source[1]}), {at}, addr({self.steps}, {first} + {k}), "
         call += f"addr({self.panels}, {panel} + {k} * {tile.cols}), addr({self.sums}, {r}), "
-        # What is multiplied next lies behind the panel's chunk.  Every tile asks for one line a step of it.
-        lines = max(1, tile.cols // tile.line)
-        ahead = f"{length} * {tile.cols} + {r} // {tile.rows} % {lines} * {tile.line}"
+        form, ahead = self.fetch_ahead(table, r, length)
         call += f"{self.sum_pitch}, {length}, {k}, {ahead})"
-        emitter.line(f"{tile.name}_ahead{call}")
+        emitter.line(f"{tile.name}_{form}{call}")
         self.close(2)
+
+    def fetch_ahead(self, table: str, r: str, length: str) -> tuple[str, str]:
+        """Return what a tile asks for with each step, and how much further on that lies.
+
+        Every tile asks for one line a step of the panel behind its own chunk, which is multiplied next.
+        Where few steps make the panel small, images that no copy has brought near are worth more.
+        """
+        tile = self.tile
+        if not self.plan.copies and self.k * tile.cols <= SMALL:
+            last = self.phases * self.most_rows - 1
+            return "onward", f"{self.rows}[min({table} + {r} + {ONWARD}, {last})]"
+        lines = max(1, tile.cols // tile.line)
+        return "ahead", f"{length} * {tile.cols} + {r} // {tile.rows} % {lines} * {tile.line}"
 
     def row_pointer(self, at: str, table: str, r: str, taken: str) -> None:
         """Name the offsets of a tile's rows; where it reaches beyond the last, that one repeats."""

@@ -4,7 +4,8 @@
 elements lie at ``rows[m] + steps[i]``, with a packed panel `b` of 32 columns, over `k` steps.
 It stores the transpose, ``c[column * c_pitch + m]``: rows are positions of an image, columns are
 channels, and channels are the outer axis of the result.  ``gather_f32_8x2x16_ahead`` takes one more
-argument, a distance: with each step it asks for the line of `b` so many elements further on.
+argument, a distance: with each step it asks for the line of `b` so many elements further on;
+``gather_f32_8x2x16_onward`` does that for `a`, at the offset of a row that will be read later.
 
 ``turn_f32_16_full(x, x_pitch, y, places, rows, count)`` packs such panels: it writes column `j`
 of a block of `rows` x `count` elements to ``y + places[j]``, rows beyond `rows` as zeros.
@@ -23,7 +24,7 @@ from graphc.codegen.tile_vectors import Carried, Vectors
 from graphc.frontend.types import I64, Pointer, Scalar
 from graphc.frontend.writer import Function
 
-_GATHER = re.compile(r"gather_(f32|f64)_(\d+)x(\d+)x(\d+)(_ahead)?")
+_GATHER = re.compile(r"gather_(f32|f64)_(\d+)x(\d+)x(\d+)(?:_(ahead|onward))?")
 _TURN = re.compile(r"turn_(f32|f64)_(\d+)_(full|edge)")
 _GATHER_PARAMETERS = ("a", "rows", "steps", "b", "c", "c_pitch", "k", "add", "ahead")
 _TURN_PARAMETERS = ("x", "x_pitch", "y", "places", "rows", "count")
@@ -83,7 +84,7 @@ def function(name: str) -> Function | None:
     gather, turn = _GATHER.fullmatch(name), _TURN.fullmatch(name)
     if gather is not None:
         dtype, *sizes, ahead = gather.groups()
-        return _Gather(GatherTile(dtype, *map(int, sizes)), ahead is not None).write(name)
+        return _Gather(GatherTile(dtype, *map(int, sizes)), ahead).write(name)
     if turn is not None:
         dtype, lanes, form = turn.groups()
         return _Turn(dtype, int(lanes), form == "edge").write(name)
@@ -105,7 +106,7 @@ def _transposed(v: Vectors, rows: Sequence[str]) -> list[str]:
 class _Gather:
     """Writes the function of one gathering tile."""
 
-    def __init__(self, tile: GatherTile, ahead: bool) -> None:
+    def __init__(self, tile: GatherTile, ahead: str | None) -> None:
         self.ahead = ahead
         self.v = Vectors(tile.dtype, tile.lanes)
         self.w = self.v.w
@@ -146,7 +147,7 @@ class _Gather:
         place = w.name(f"getelementptr i64, ptr %steps, i64 {step.name}")
         at = v.at("%a", w.name(f"load i64, ptr {place}"))
         if self.ahead:
-            w.prefetch(v.at(row.name, "%ahead"), level=2)
+            w.prefetch(v.at(row.name if self.ahead == "ahead" else at, "%ahead"), level=2)
         columns = [v.load(v.at(row.name, n * tile.lanes)) for n in range(tile.vectors)]
         after: list[str] = []
         for m, offset in enumerate(offsets):
