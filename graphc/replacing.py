@@ -16,7 +16,8 @@ __all__ = ["replacing"]
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place when the block ends well.
 
-    It is written beside `path` and renamed; if the block raises, an existing file stays as it was.
+    It is written beside `path` and renamed; if the block raises, an existing file stays as it was.  When
+    the block has ended, file and name are on disk.
 
     Parameters
     ----------
@@ -26,6 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
+        What was written can be read back.
 
     Examples
     --------
@@ -41,11 +43,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
+        _sync(target.parent)
     except OSError as error:
         # Of no use to anyone: the name that the file had meanwhile.
         if error.filename == str(temporary):
@@ -53,3 +56,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    # Where directories cannot be opened, as on Windows, the rename is as durable as the system makes it.
+    with contextlib.suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

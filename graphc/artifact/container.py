@@ -122,16 +122,17 @@ class Writer:
     """
 
     def __init__(self, path: str | os.PathLike[str], producer: str, sign: Sign | None = None) -> None:
-        self._target = os.fspath(path)
-        directory, name = os.path.split(self._target)
-        self._directory = directory or os.curdir
-        self._temporary = os.path.join(directory, f".{name}.{os.urandom(8).hex()}")
+        self._path = path
         self._producer = producer.encode()[:32]
         self._sign = sign
         self._sections: dict[str, Section] = {}
 
     def __enter__(self) -> Self:
-        self._file = open(self._temporary, "x+b")  # closed by __exit__
+        # Deferred: reading replaces nothing.
+        from graphc.replacing import replacing
+
+        self._replacing = replacing(self._path)
+        self._file = self._replacing.__enter__()
         self._file.write(bytes(HEADER_BYTES))
         return self
 
@@ -141,17 +142,12 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-            self._file.close()
-            if kind is None:
-                os.replace(self._temporary, self._target)
-                _sync_directory(self._directory)
-        finally:
-            self._file.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._temporary)
+        if error is not None:
+            self._replacing.__exit__(kind, error, trace)
+            return
+        with contextlib.ExitStack() as stack:
+            stack.push(self._replacing)
+            self._finish()
 
     def add(
         self, name: str, data: Data | Iterable[Data], codec: str = "raw", algorithm: str = "sha256"
@@ -208,18 +204,6 @@ class Writer:
         )
         self._file.seek(0)
         self._file.write(header)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-def _sync_directory(directory: str) -> None:
-    # Where directories cannot be opened, as on Windows, the rename is as durable as the system makes it.
-    with contextlib.suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class Container:
