@@ -301,7 +301,8 @@ def test_a_left_operand_packed_in_a_stage_of_its_own() -> None:
 @pytest.fixture
 def packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let products pack what lasts once, however little that saves."""
-    monkeypatch.setattr(choice, "_KEPT", 0.0)
+    monkeypatch.setattr(choice, "_KEPT", 0)
+    monkeypatch.setitem(choice._PACKING, "once", -1e9)
 
 
 def _lasting(shape: tuple[int, ...], dtype: str) -> gx.Variable:
@@ -378,9 +379,9 @@ def test_what_a_loop_captures_is_packed_before_it() -> None:
     last, _ = gx.scan(body, h, length=4)
     outputs = [gx.grad(last.sum(), h)]
     program = gx.compile([h, w], outputs)
-    # Gradients multiply with the transposed matrices.
-    assert _packings(program).count("once") == 2
-    assert _preparing(program._source.layout) == {1: 1, 0: 1}
+    # Each matrix, and each transposed one for the gradients.
+    assert _packings(program).count("once") == 4
+    assert _preparing(program._source.layout) == {1: 2, 0: 2}
     compare(program, [h, w], outputs, {}, "float32")
 
 
@@ -417,8 +418,9 @@ def test_plain_products_are_not_summed_per_tap() -> None:
 def test_packing_once_must_be_worth_its_memory() -> None:
     assert choice.choose(replace_rhs(problem(4, 1000, 512, "nn"))).best.packing == "once"
     assert choice.choose(replace_rhs(problem(16, 1024, 1024, "nn"))).best.packing == "once"
-    assert choice.choose(replace_rhs(problem(4, 100, 100, "nn"))).best.packing == ""
-    assert choice.choose(replace_rhs(problem(32, 1000, 512, "nn"))).best.packing == ""
+    assert choice.choose(replace_rhs(problem(32, 1000, 512, "nn"))).best.packing == "once"
+    assert choice.choose(replace_rhs(problem(4, 60, 60, "nn"))).best.packing == ""
+    assert choice.choose(problem(32, 1000, 512, "nn")).best.packing == ""
 
 
 def replace_rhs(found: Problem) -> Problem:

@@ -44,8 +44,8 @@ _VISIBLE = 0.25
 _VECTORS = (1, 2, 3, 4, 6, 8, 12, 16)
 # Bytes between rows that make them compete for the same cache sets.
 _CONFLICT = 2048
-# What packing once must save of the time to be worth its memory, unless rows collide in the caches.
-_KEPT = 1.1
+# Bytes of an operand from which on packing it once is worth its memory: less lies in the L1 cache anyway.
+_KEPT = 1 << 14
 # Rows or columns of the result that must share a panel for a copy against such conflicts to pay.
 _SHARING = 192
 # Bytes of a row of the widest panel that is packed in long chunks.
@@ -237,7 +237,7 @@ def tiles(problem: Problem, *, swapped: bool) -> Iterator[Candidate]:
     """Yield a candidate for every shape of register tile."""
     lanes, registers = problem.lanes, REGISTERS.get(problem.width, 16)
     ways, copies = [_packing(problem)], _copies_lhs(problem)
-    if problem.rhs.lasting and problem.lhs.even:
+    if problem.rhs.lasting and problem.lhs.even and _worth_keeping(problem):
         ways.insert(0, "once")
     for packing, rows, vectors in itertools.product(ways, range(1, registers - 1), _VECTORS):
         # One register broadcasts, the others hold a row of rhs, unless it is used only once.
@@ -245,6 +245,12 @@ def tiles(problem: Problem, *, swapped: bool) -> Iterator[Candidate]:
         if fits and _sensible(problem, rows, vectors):
             cycles = _tile_cycles(problem, rows, vectors, packing, swapped=swapped)
             yield Candidate("tile", swapped, rows, vectors * lanes, lanes, packing, copies, round(cycles))
+
+
+def _worth_keeping(problem: Problem) -> bool:
+    """Tell whether rhs is large enough to be packed once."""
+    cols, inner = problem.cols or TYPICAL, problem.inner or TYPICAL_INNER
+    return cols * inner * problem.itemsize >= _KEPT
 
 
 def _sensible(problem: Problem, rows: int, vectors: int) -> bool:
@@ -309,7 +315,6 @@ def _tile_cycles(problem: Problem, rows: int, vectors: int, packing: str, *, swa
     finish = (_EPILOGUE if problem.epilogue else 0.0) + (_SCATTER if across_rows else 0.0)
     lhs = 0.0 if problem.lhs.even else _GATHER * m * k
     lhs += _PANELS * m * k if _copies_lhs(problem) else 0.0
-    total *= _KEPT if packing == "once" and not _collides(problem.rhs, size) else 1.0
     return total + m * n * finish + n * k * _PACKING[packing] + lhs
 
 
