@@ -269,8 +269,16 @@ def test_tiles_fit_the_registers_and_candidates_are_ranked() -> None:
 
 
 def test_small_products_stay_whole_and_large_ones_are_cut() -> None:
-    for size, least, most in (((64, 64, 64), 1, 1), ((512, 512, 512), 8, 32), ((128, 512, 784), 4, 32)):
-        asked = problem(*size, "nn")
+    sizes = (
+        ((64, 64, 64), "nn", 1, 1),
+        ((128, 128, 128), "nn", 2, 4),
+        ((128, 10, 784), "nn", 2, 4),
+        ((128, 128, 128), "nt", 2, 2),  # by columns alone: the rows of a block share what it packs
+        ((512, 512, 512), "nn", 8, 32),
+        ((128, 512, 784), "nn", 4, 32),
+    )
+    for size, layouts, least, most in sizes:
+        asked = problem(*size, layouts)
         best = choice.choose(asked).best
         cut = choice.blocks(asked, best, 1)
         assert cut.rows % best.rows == 0 and cut.cols % best.cols == 0
