@@ -173,7 +173,7 @@ def test_tiles_of_every_register_width(width: int, dtype: str, monkeypatch: pyte
     inputs = [a, b, image, kernel]
     program = gx.compile(inputs, outputs)
     lanes = width // np.dtype(dtype).itemsize
-    assert any(f"x{lanes}_edge" in k.source for k in program.kernels)
+    assert any(f"x{lanes}_corner" in k.source for k in program.kernels)
     for m, k, n in ((1, 3, 1), (7, 20, 2), (0, 5, 0)):
         shapes = ((m, k), (k, 33), (n, 3, 9, 11), (5, 3, 3, 3))
         values = [rng.normal(size=shape).astype(dtype) for shape in shapes]

@@ -14,7 +14,7 @@ import pytest
 from llvmlite import binding as llvm
 
 import graphc as gx
-from graphc.codegen import choice
+from graphc.codegen import choice, tile
 from graphc.codegen.choice import Candidate, Choice, Operand, Problem
 from graphc.runtime.features import limited
 from graphc.runtime.layout import Layout
@@ -139,6 +139,29 @@ def test_products_with_a_vector(m: Any, n: int, dtype: str, ranked: int) -> None
         compare(program, [*inputs, a, b], [*outputs, left @ b], {"b": size}, dtype)
 
 
+@pytest.mark.parametrize("lasting", [False, True])
+def test_only_the_last_vector_of_a_known_row_is_masked(lasting: bool) -> None:
+    x, b = gx.placeholder("x", (2, 300)), gx.placeholder("b", (300, 90))
+    matrix = gx.constant(values([b], {}, "float32")[0]) if lasting else b
+    (kernel,) = check([x] if lasting else [x, b], [x @ matrix], {}, "float32").kernels
+    tiles = set(re.findall(r"tile_f32_\w+", kernel.source))
+    assert {name.rpartition("_")[2] for name in tiles} <= {"full", "last"}
+    (name,) = (name for name in tiles if name.endswith("last"))
+    function = tile.function(name)
+    assert function is not None
+    # What a step loads, what is there already, and what is stored for each of two rows.
+    assert [function.text.count(f" @llvm.masked.{verb}") for verb in ("load", "store")] == [3, 2]
+
+
+@pytest.mark.parametrize(("columns", "forms"), [(128, {"full", "short"}), (90, {"last", "corner"})])
+def test_missing_rows_mask_no_columns_that_are_known(columns: int, forms: set[str]) -> None:
+    x, b = gx.placeholder("x", ("n", 50)), gx.placeholder("b", (50, columns))
+    program = gx.compile([x, b], [x @ b])
+    assert forms <= set(re.findall(r"tile_f32_\d+x\d+x\d+_([a-z]+)\(", program.kernels[0].source))
+    for n in (0, 1, 5, 30):
+        compare(program, [x, b], [x @ b], {"n": n}, "float32")
+
+
 @pytest.mark.parametrize("layouts", ["nn", "nt", "tn", "tt"])
 def test_strides_that_collide_in_the_caches(layouts: str) -> None:
     """Copies of either operand: large products whose rows lie 2 KiB apart."""
@@ -246,8 +269,16 @@ def test_tiles_fit_the_registers_and_candidates_are_ranked() -> None:
 
 
 def test_small_products_stay_whole_and_large_ones_are_cut() -> None:
-    for size, least, most in (((64, 64, 64), 1, 1), ((512, 512, 512), 8, 32), ((128, 512, 784), 4, 32)):
-        asked = problem(*size, "nn")
+    sizes = (
+        ((64, 64, 64), "nn", 1, 1),
+        ((128, 128, 128), "nn", 2, 4),
+        ((128, 10, 784), "nn", 2, 4),
+        ((128, 128, 128), "nt", 2, 2),  # by columns alone: the rows of a block share what it packs
+        ((512, 512, 512), "nn", 8, 32),
+        ((128, 512, 784), "nn", 4, 32),
+    )
+    for size, layouts, least, most in sizes:
+        asked = problem(*size, layouts)
         best = choice.choose(asked).best
         cut = choice.blocks(asked, best, 1)
         assert cut.rows % best.rows == 0 and cut.cols % best.cols == 0

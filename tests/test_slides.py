@@ -12,6 +12,7 @@ import pytest
 import graphc as gx
 from graphc.codegen import slide_plan
 from graphc.codegen.slide_plan import Layout
+from graphc.lower.contraction import ContractionRegion
 from graphc.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -70,14 +71,92 @@ def test_planes_of_all_kinds(geometry: tuple[Any, ...]) -> None:
     check([x, w], [gx.conv2d(x, w, *rest, groups)], (1, 3, 0), 1)
 
 
+# The same, apart from stride 1 and from strides that split positions into too many classes.
+ADJOINTS: dict[str, tuple[Any, ...]] = {
+    "strided": (5, 5, (13, 47), (3, 3), 2, 1, 1, 5),
+    "even": (4, 8, (12, 34), (5, 5), 2, 2, 1, 4),
+    "classes without taps": (3, 3, (9, 70), (2, 1), 3, 0, 1, 3),
+    "positions that no window reads": (2, 2, (40, 41), (3, 3), 3, 0, 2, 2),
+    "by four": (2, 2, (21, 70), (7, 5), 4, 3, 1, 2),
+    "dilated by the stride": (2, 2, (14, 15), (3, 3), 2, 2, 2, 2),
+    "unlike axes": (3, 3, (10, 23), (5, 2), (1, 2), ((2, 0), (0, 3)), (2, 1), 3),
+    "strided down alone": (3, 6, (11, 18), (3, 3), (2, 1), 1, 1, 3),
+    "padding wider than the kernel": (2, 4, (3, 3), (2, 2), 2, 3, 1, 2),
+    "fewer positions than classes": (2, 2, (2, 3), (3, 3), 4, 2, 1, 2),
+    "several channels": (12, 30, (7, 18), (3, 3), 2, 1, 1, 3),
+    "one group": (3, 11, (13, 10), (3, 3), 2, 1, 1, 1),
+    "several blocks of rows": (2, 2, (101, 67), (3, 3), 2, 1, 1, 2),
+}
+
+
+@pytest.mark.usefixtures("sliding")
+@pytest.mark.parametrize("geometry", ADJOINTS.values(), ids=ADJOINTS.keys())
+def test_adjoints_of_strided_convolutions(geometry: tuple[Any, ...]) -> None:
+    channels, outputs, size, kernel, *rest, groups = geometry
+    x = gx.placeholder("x", ("n", channels, *size), "float32")
+    w = gx.placeholder("w", (outputs, channels // groups, *kernel), "float32")
+    y = gx.conv2d(x, w, *rest, groups)
+    g = gx.placeholder("g", y.shape)
+    (gradient,) = gx.grad((y * g).sum(), [x])
+    program = check([w, g], [gradient], (1, 3, 0), 1)
+    assert "join_f32" in program.kernels[0].source
+
+
+@pytest.mark.usefixtures("sliding")
+@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_adjoints_of_other_ranks(rank: int, stride: int) -> None:
+    conv = {1: gx.conv1d, 3: gx.conv3d}[rank]
+    x = gx.placeholder("x", ("n", 4, *(7, 9, 18)[-rank:]), "float64")
+    w = gx.placeholder("w", (8, 1, *(3,) * rank), "float64")
+    y = conv(x, w, stride=stride, padding=1, groups=4)
+    g = gx.placeholder("g", y.shape, "float64")
+    (gradient,) = gx.grad((y * g).sum(), [x])
+    check([w, g], [gradient, gx.tanh(gradient) + gradient[..., :1]], (1, 3), 1)
+
+
+def test_copies_have_room_for_all_positions_of_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[ContractionRegion, slide_plan.Plan]] = []
+    find = slide_plan.find
+
+    def note(region: ContractionRegion, width: int) -> slide_plan.Plan | None:
+        plan = find(region, width)
+        assert plan is not None
+        found.append((region, plan))
+        return plan
+
+    monkeypatch.setattr(slide_plan, "find", note)
+    g, w = gx.placeholder("g", (2, 4, 4, 6)), gx.placeholder("w", (4, 1, 3, 3))
+    gx.compile([g, w], gx.conv_transpose2d(g, w, stride=2, padding=1, groups=4))
+    ((region, plan),) = found
+    taps = dict(zip(region.inner, region.shape.inner, strict=True))
+    for axis, size in zip(plan.walk.axes[-2:], plan.lines, strict=True):
+        positions = -(-size // axis.divisor) * axis.divisor
+        spans = [f * (int(str(taps[v])) - 1) for v, f in axis.factors.items() if v in taps]
+        last = axis.constant + positions - 1 + sum(max(0, span) for span in spans)
+        assert axis.divisor == 2
+        assert last // 2 - int(str(axis.low)) < axis.extent
+
+
+@pytest.mark.usefixtures("sliding")
+def test_an_adjoint_with_one_position_along_an_axis() -> None:
+    x, w = gx.placeholder("x", ("n", 4, 1, 40)), gx.placeholder("w", (4, 1, 3, 3))
+    (gradient,) = gx.grad((gx.conv2d(x, w, 2, 1, groups=4) ** 2).sum(), [x])
+    check([x, w], [gradient], (2,), 1)
+
+
 @pytest.mark.usefixtures("sliding")
 @pytest.mark.parametrize(("dtype", "width"), [("float32", 16), ("float64", 32), ("float64", 64)])
 def test_every_register_width(width: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graphc.runtime.features.vector_bytes", lambda: width)
     x, w = gx.placeholder("x", (2, 4, 9, 21), dtype), gx.placeholder("w", (8, 2, 3, 3), dtype)
-    program = check([x, w], [gx.conv2d(x, w, 2, 1, 1, 2)], (2,), 1)
+    y = gx.conv2d(x, w, 2, 1, 1, 2)
+    g = gx.placeholder("g", y.shape, dtype)
+    program = check([x, w, g], [y, *gx.grad((y * g).sum(), [x])], (2,), 2)
     lanes = width // np.dtype(dtype).itemsize
-    assert set(re.findall(r"slide_f\d\d_\d+x\d+x\d+x(\d+)\(", program.kernels[0].source)) == {str(lanes)}
+    for kernel in program.kernels:
+        tiles = r"slide_f\d\d_\d+x\d+x\d+x(\d+)\(|(?:classes|join)_f\d\d_\d+x(\d+)\("
+        assert {a or b for a, b in re.findall(tiles, kernel.source)} == {str(lanes)}
 
 
 @pytest.mark.usefixtures("sliding")
@@ -129,9 +208,11 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("graphc.runtime.schedule.GRAIN", 1)
     monkeypatch.setattr("graphc.runtime.schedule.WORTHWHILE", 0)
     x, w = gx.placeholder("x", ("n", 5, 12, 17)), gx.placeholder("w", (5, 1, 3, 3))
-    program = gx.compile([x, w], gx.conv2d(x, w, stride=2, padding=1, groups=5))
+    y = gx.conv2d(x, w, stride=2, padding=1, groups=5)
+    g = gx.placeholder("g", y.shape)
+    program = gx.compile([x, w, g], gx.concat([y.reshape(-1), gx.grad((y * g).sum(), [x])[0].reshape(-1)]))
     rng, before, found = np.random.default_rng(0), gx.get_num_threads(), []
-    values = [rng.normal(size=s).astype(np.float32) for s in ((3, 5, 12, 17), w.shape)]
+    values = [rng.normal(size=s).astype(np.float32) for s in ((3, 5, 12, 17), w.shape, (3, 5, 6, 9))]
     try:
         for threads in (1, 2, 5):
             gx.set_num_threads(threads)
@@ -158,7 +239,10 @@ def test_depthwise_layers_slide(layer: tuple[int, ...]) -> None:
     for n in (batch, "n"):
         x = gx.placeholder("x", (n, channels, size, size))
         w = gx.placeholder("w", (channels, 1, kernel, kernel))
-        check([x, w], [gx.conv2d(x, w, stride, padding, groups=channels)], (), 1)
+        y = gx.conv2d(x, w, stride, padding, groups=channels)
+        g = gx.placeholder("g", y.shape)
+        check([x, w], [y], (), 1)
+        check([w, g], gx.grad((y * g).sum(), [x]), (), 1)
 
 
 def test_what_does_not_slide() -> None:

@@ -413,8 +413,10 @@ class Blocks:
 _BLOCK_ROWS, _BLOCK_COLS = 1032, 256
 # More blocks than these gain nothing.
 _ENOUGH = 16
-# Cycles that a block must last to be worth its start.
-_LEAST_CYCLES = 60_000
+# Cycles that a block must last to be worth its start; the first few of a small product, unless each of them
+# would pack the same again.
+_LEAST_CYCLES, _LEAST_OF_FEW = 60_000, 15_000
+_FEW = 4
 
 
 def blocks(problem: Problem, best: Candidate, batch: int | None) -> Blocks:
@@ -423,9 +425,12 @@ def blocks(problem: Problem, best: Candidate, batch: int | None) -> Blocks:
     rows = _even(m, _BLOCK_ROWS, best.rows)
     cols = _even(n, _BLOCK_COLS, best.cols)
     around = batch or 1
+    in_place = best.packing in ("", "once")
     while True:
         count = around * -(-(m or TYPICAL) // rows) * -(-(n or TYPICAL) // cols)
-        if count >= _ENOUGH or best.cycles * around / count < 2 * _LEAST_CYCLES:
+        small = count < _FEW and (in_place or cols > best.cols)
+        least = _LEAST_OF_FEW if small else _LEAST_CYCLES
+        if count >= _ENOUGH or best.cycles * around / count < 2 * least:
             return Blocks(rows, cols)
         if cols > best.cols:
             cols = _up(cols // 2, best.cols)

@@ -1,8 +1,8 @@
 """Contractions as Python loops: which schedule writes which.
 
 Floating-point products run around a register tile: convolutions that gather their input in
-`gathered` and `gathered_sums`, those that walk it in `direct`, `slides` and `taps`, all others in `product`.
-Products of integers, and many short inner products, become plain sums.
+`gathered` and `gathered_sums`, those that walk it in `direct`, `slides`, `slide_phases` and `taps`,
+all others in `product`.  Products of integers, and many short inner products, become plain sums.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from graphc.codegen.loops import KernelText, Stage, declare, finish, store_lines
 from graphc.codegen.problem import operands
 from graphc.codegen.product import Product
 from graphc.codegen.scalar import SHORT
+from graphc.codegen.slide_phases import SlidesByClass
 from graphc.codegen.slides import Slides
 from graphc.codegen.taps import Taps
 from graphc.codegen.walks import Scheme
@@ -106,7 +107,8 @@ def _ways(
     if tapped is not None:
         ways[taps_plan.scheme(region, tapped, width)] = partial(Taps, emitter, region, tapped, width)
     if slid is not None:
-        ways[slide_plan.scheme(region, slid)] = partial(Slides, emitter, region, slid)
+        sliding = SlidesByClass if slid.classes > 1 else Slides
+        ways[slide_plan.scheme(region, slid)] = partial(sliding, emitter, region, slid)
     return ways, walked is not None or plan is not None
 
 

@@ -93,7 +93,7 @@ def find(region: ContractionRegion) -> Plan | None:
     moved = [axis for a, axis in enumerate(walk.axes) if axis.factors and a != image_axis]
     if not all(isinstance(axis.extent, int) and axis.extent > 0 for axis in moved):
         return None
-    phases = _phases(region, walk)
+    phases = walks.phases(region, walk)
     if phases is None or (phases and summed):
         return None
     plan = Plan(walk, image, image_axis, summed, phases)
@@ -127,22 +127,6 @@ def image_of(region: ContractionRegion, walk: Walk) -> tuple[Expr | None, int | 
         if axis.factors == {first: 1} and axis.batch is expr.ZERO and axis.constant == 0:
             return first, 0, True
     return None, None, False
-
-
-def _phases(region: ContractionRegion, walk: Walk) -> dict[Expr, int] | None:
-    """Return the divisor of each column variable that moves along a divided axis, None if there are more."""
-    found: dict[Expr, int] = {}
-    for axis in walk.axes:
-        if axis.divisor == 1:
-            continue
-        columns = [v for v in axis.factors if v in region.cols]
-        if len(columns) > 1:
-            return None
-        for v in columns:
-            if v in found or sum(v in other.factors for other in walk.axes) > 1:
-                return None
-            found[v] = axis.divisor
-    return found
 
 
 @dataclass(frozen=True)

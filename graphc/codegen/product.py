@@ -40,6 +40,8 @@ from graphc.lower.rules import Index
 
 # Picoseconds of a cycle.
 _CYCLE = 300
+# Forms of a tile by whether it has all of its rows, and whole vectors.
+_FORMS = {(True, True): "full", (True, False): "last", (False, True): "short", (False, False): "corner"}
 
 
 class Product(Panels):
@@ -300,7 +302,7 @@ class Product(Panels):
             self._branch(across, k, len(acrosses))
             for j, (down, rows, full) in enumerate(downs):
                 self._branch(down, j, len(downs))
-                emitter.line(f"{self._tile(rows, width, whole and full)}{call}")
+                emitter.line(f"{self._tile((rows, full), (width, whole))}{call}")
                 self._unbranch(len(downs))
             self._unbranch(len(acrosses))
 
@@ -321,13 +323,15 @@ class Product(Panels):
         found = [(test, tile, True)] if extent >= tile else []
         return [*found, ("", rest, True)] if rest or not found else found
 
-    def _tile(self, rows: int, cols: int, full: bool) -> str:
-        lanes, short = self.best.lanes, self.short
+    def _tile(self, down: tuple[int, bool], across: tuple[int, bool]) -> str:
+        """Return the name of a tile of a size along each axis, which may be the largest that is possible."""
+        lanes, short, (rows, all_rows), (cols, all_cols) = self.best.lanes, self.short, down, across
         if self.best.form == "dot":
-            return DotTile(short, max(rows, 1), max(cols, 1), lanes).name("full" if full else "edge")
-        vectors = max(1, -(-cols // lanes))
-        form = "full" if full and cols % lanes == 0 else "edge"
-        return Tile(short, max(rows, 1), vectors, lanes).name(form + "_ahead" * self.looks_ahead)
+            form = "full" if all_rows and all_cols else "edge"
+            return DotTile(short, max(rows, 1), max(cols, 1), lanes).name(form)
+        form = _FORMS[all_rows, cols % lanes == 0] if all_cols else "edge"
+        tile = Tile(short, max(rows, 1), max(1, -(-cols // lanes)), lanes)
+        return tile.name(form + "_ahead" * self.looks_ahead)
 
     # -- operands
     def _begin(self, first: str) -> str:

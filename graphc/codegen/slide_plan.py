@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.codegen import tile_classes, tile_slide, walks
 from graphc.codegen.contraction_loops import live, static, strided_in
 from graphc.codegen.scalar import SHORT
 from graphc.codegen.tile_slide import SlideTile
-from graphc.codegen.walks import Scheme, Walk, moves
+from graphc.codegen.walks import Axis, Scheme, Walk, moves
 from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.affine import Strided
@@ -94,6 +94,8 @@ class Plan:
         The register tile.
     lines : tuple of int
         Sizes of the columns' axes, from the outermost: planes, rows and positions of a row.
+    phases : tuple of int
+        For each of these axes, into how many classes positions fall that read other steps of the sum.
     """
 
     walk: Walk
@@ -101,25 +103,33 @@ class Plan:
     copies: bool
     tile: SlideTile
     lines: tuple[int, ...]
+    phases: tuple[int, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of positions in all."""
+        return math.prod(self.phases)
 
 
 def find(region: ContractionRegion, width: int) -> Plan | None:
     """Return how to compute a contraction by sliding planes, None where that is not possible."""
     walk = walks.find(region)
     columns = live(region.cols)
-    if walk is None or not columns or any(axis.divisor > 1 for axis in walk.axes):
+    if walk is None or not columns:
         return None
     if not any(moves(axis, region.cols) and moves(axis, region.inner) for axis in walk.axes):
         # Windows that share no elements make a plain product.
         return None
-    strides = _strides(walk, columns)
-    if strides is None or not _is_known(region, walk):
+    strides, phases = _strides(walk, columns), _phases(region, walk, columns)
+    if strides is None or phases is None or not _is_known(region, walk):
         return None
     m, k = _int(region.extent("rows")), _int(region.extent("inner"))
     lines = tuple(_int(d) for v, d in zip(region.cols, region.shape.cols, strict=True) if v.kind == "index")
-    height = lines[-2] if len(lines) > 1 else 1
-    tile = tile_slide.choose(SHORT[str(region.dtype)], m, height, lines[-1], k, width)
-    copies = walk.padded or any(s > 1 for s in strides) or lines[-1] < tile.lanes
+    walk = _rounded(walk, dict(zip(columns, lines, strict=True)))
+    height, length = planes_of(lines, phases)
+    steps = max(1, k // math.prod(phases))
+    tile = tile_slide.choose(SHORT[str(region.dtype)], m, height, length, steps, width)
+    copies = walk.padded or any(s > 1 for s in strides) or length < tile.lanes
     extents = tuple(_int(axis.extent) if axis.factors else 1 for axis in walk.axes)
     if copies:
         layout = Layout.of(extents, strides)
@@ -127,7 +137,43 @@ def find(region: ContractionRegion, width: int) -> Plan | None:
         whole = tuple(_int(d) if a else 1 for a, d in enumerate(walk.load.data.type.shape))
         layout = Layout.of(whole, strides)
     fits = k <= STEPS and (not copies or layout.size <= COPIED)
-    return Plan(walk, layout, copies, tile, lines) if fits else None
+    return Plan(walk, layout, copies, tile, lines, phases) if fits else None
+
+
+def planes_of(lines: tuple[int, ...], phases: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many rows, and positions of a row, a class has in a plane of results.
+
+    >>> planes_of((8, 9, 13), (2, 2, 3))
+    (5, 5)
+    """
+    sizes = zip((1, *lines), (1, *phases), strict=True)
+    *_, height, length = (-(-size // phase) for size, phase in sizes)
+    return height, length
+
+
+def _phases(region: ContractionRegion, walk: Walk, columns: list[Expr]) -> tuple[int, ...] | None:
+    """Return into how many classes the positions of each column variable fall.
+
+    None unless every divided axis has a column variable, whose neighbours are neighbours of their classes:
+    then every step of the sum belongs to one class.
+    """
+    found = walks.phases(region, walk)
+    divided = [axis for axis in walk.axes if axis.divisor > 1]
+    if found is None or len(found) != len(divided) or any(p > tile_classes.MOST for p in found.values()):
+        return None
+    if any(axis.factors[v] != 1 for axis in divided for v in axis.factors if v in found):
+        return None
+    return tuple(found.get(v, 1) for v in columns)
+
+
+def _rounded(walk: Walk, sizes: dict[Expr, int]) -> Walk:
+    """Return the walk over as many positions of each class: those of the largest."""
+    return replace(walk, axes=tuple(_whole(axis, sizes) for axis in walk.axes))
+
+
+def _whole(axis: Axis, sizes: dict[Expr, int]) -> Axis:
+    ragged = any(sizes.get(v, 0) % axis.divisor for v in axis.factors)
+    return replace(axis, extent=axis.extent + 1) if ragged else axis
 
 
 def _strides(walk: Walk, columns: list[Expr]) -> tuple[int, ...] | None:
@@ -170,13 +216,16 @@ def weights_in_place(region: ContractionRegion) -> Strided | None:
 def scheme(region: ContractionRegion, plan: Plan) -> Scheme:
     """Describe the schedule, with an estimate of its cost for each image and group."""
     m, k = _int(region.extent("rows")), _int(region.extent("inner"))
-    *outer, height, length = (1, *plan.lines)
     tile, n = plan.tile, math.prod(plan.lines)
-    cycles = math.prod(outer) * tile.cycles(m, height, length, k) + _RESULT * m * n / tile.lanes + _PLANE
+    height, length = planes_of(plan.lines, plan.phases)
+    outer = math.prod(plan.lines[:-2]) * math.prod(plan.phases[-2:])
+    cycles = outer * tile.cycles(m, height, length, k // plan.classes) + _RESULT * m * n / tile.lanes + _PLANE
+    if plan.classes > 1:
+        cycles += m * (n / plan.lines[-1] * _ROW + n / tile.lanes * _COPY)
     if plan.copies:
         rows = plan.layout.size // max(1, _int(plan.walk.axes[-1].extent))
         cycles += rows * _ROW + _COPY * plan.layout.size / tile.lanes
-    if weights_in_place(region) is None:
+    if plan.classes > 1 or weights_in_place(region) is None:
         cycles += 4 * m * k
     # Planes alone are shared among threads.
     groups = static(region.extent("batch"))

@@ -23,7 +23,7 @@ from graphc.codegen import joined, tile_classes
 from graphc.codegen.contraction_loops import Loops, live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.loops import Stage, preparation
-from graphc.codegen.slide_plan import SHARED, SUMS, Plan, weights_in_place
+from graphc.codegen.slide_plan import SHARED, SUMS, Plan, planes_of, weights_in_place
 from graphc.dims import Dim
 from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
@@ -44,22 +44,23 @@ class Slides(Loops):
         self.m, self.k = (int(str(region.extent(g))) for g in ("rows", "inner"))
         self.source = emitter.buffers[plan.walk.load.data]
         self.columns = live(region.cols)
-        *outer, height, length = (1, *plan.lines)
-        self.height, self.length, self.outer = height, length, tuple(outer)
+        *_, self.height, self.length = (1, *plan.lines)
         self.n = math.prod(plan.lines)
-        block = min(height, max(self.tile.rows, SUMS // (self.m * length)))
-        self.block = max(self.tile.rows, -(-height // -(-height // block)))
+        # Rows of results of a class each.
+        *_, self.down, _ = (1, 1, *plan.phases)
+        self.rows, self.row = planes_of(plan.lines, plan.phases)
+        block = min(self.rows, max(self.tile.rows, SUMS // (self.m * self.length * self.down)))
+        self.block = max(self.tile.rows, -(-self.rows // -(-self.rows // block)))
         # Short rows run over into the next one.
-        self.slack = self.tile.lanes if length < self.tile.lanes else 0
-        self.plane = self.block * length + self.slack
+        self.slack = self.tile.lanes if self.row < self.tile.lanes else 0
+        self.plane = self.block * self.down * self.length + self.slack
         self.together = self.units_together()
 
     def write(self, work: Dim) -> list[Stage]:
         """Write the kernel's body; return its stages."""
         emitter, region = self.emitter, self.region
         emitter.params.setdefault("stage", "int64")
-        self.steps = Scratch(self.k, INT64, shared=True)
-        self.shifts = emitter.buffer(self.steps, (self.k,), INT64).name
+        tables = self.tables()
         emitter.open("if stage == 0:", conditional=True)
         self.fill_steps()
         emitter.close()
@@ -75,7 +76,7 @@ class Slides(Loops):
             emitter.close()
         self.sums_of_units(start, count)
         self.close(2)
-        stages = [preparation(emitter, 1, self.k, None, (self.steps,))]
+        stages = [preparation(emitter, 1, self.k, None, tables)]
         return [*stages, Stage(dims.floordiv(units + (together - 1), together), work)]
 
     def units_together(self) -> int:
@@ -83,7 +84,7 @@ class Slides(Loops):
 
         What was stored a moment ago, in other pieces than it is loaded in, is waited for.
         """
-        if self.block < self.n // self.length:
+        if self.block < self.rows or len(self.columns) > 2:
             return 1
         groups = self.region.extent("batch")
         most = max(1, groups // (2 * SHARED)) if isinstance(groups, int) else TOGETHER
@@ -116,7 +117,7 @@ class Slides(Loops):
 
     def allocate(self) -> None:
         """Name the working memory: sums, and copies where needed, whose margins are zero from the start."""
-        emitter, dtype = self.emitter, self.region.dtype
+        emitter = self.emitter
         self.sums = self.memory(self.together * self.m * self.plane)
         self.source_name = self.source.name
         if self.plan.copies:
@@ -127,7 +128,7 @@ class Slides(Loops):
             emitter.line(f"{self.source_name}[{i}] = {self.tile.dtype}(0.0)")
             emitter.close()
         if weights_in_place(self.region) is None:
-            self.panel = emitter.buffer(Scratch(self.m * self.k, dtype), (self.m * self.k,), dtype).name
+            self.panel = self.memory(self.m * self.k)
 
     def memory(self, count: int) -> str:
         """Return the name of so many elements of working memory."""
@@ -135,6 +136,12 @@ class Slides(Loops):
         return self.emitter.buffer(Scratch(count, dtype), (count,), dtype).name
 
     # -- operands
+    def tables(self) -> list[Scratch]:
+        """Name the tables that are filled beforehand; return their memory."""
+        steps = Scratch(self.k, INT64, shared=True)
+        self.shifts = self.emitter.buffer(steps, (self.k,), INT64).name
+        return [steps]
+
     def fill_steps(self) -> None:
         """Tabulate how far each step of a sum shifts the planes."""
         emitter, region, axes = self.emitter, self.region, self.plan.walk.axes
@@ -244,30 +251,47 @@ class Slides(Loops):
         emitter = self.emitter
         first, at, base = emitter.fresh("y"), emitter.fresh("y"), emitter.fresh("o")
         emitter.line(f"{base} = {origin}")
-        emitter.open(f"for {first} in range(0, {self.height}, {self.block}):")
+        emitter.open(f"for {first} in range(0, {self.rows}, {self.block}):")
         # The last block, and the last tile along each axis, overlap those before and agree with them.
-        emitter.line(f"{at} = min({first}, {self.height - self.block})")
+        emitter.line(f"{at} = min({first}, {self.rows - self.block})")
         self.tiles(base, at, weights, "0")
-        self.results(first, at, done, "0")
+        rows = (first, at) if self.down == 1 else (f"{first} * {self.down}", f"{at} * {self.down}")
+        self.results(*rows, done, "0")
         emitter.close()
 
     def tiles(self, base: str, first: str, weights: tuple[str, str, str], unit: str) -> None:
         """Compute a block of rows of each plane."""
+        sums = f"addr({self.sums}, {unit} * {self.m * self.plane}"
+        self.add_up(base, first, weights, ("0", str(self.k)), (sums, self.plane))
+
+    def add_up(
+        self,
+        base: str,
+        first: str,
+        weights: tuple[str, str, str],
+        steps: tuple[str, str],
+        target: tuple[str, int],
+    ) -> None:
+        """Add up some steps of a block of rows of each plane.
+
+        `steps` are the first of them and their number, `target` is a call of ``addr`` that an offset is
+        appended to, and the distance of two planes there.
+        """
         emitter, tile, width = self.emitter, self.tile, self.tile.vectors * self.tile.lanes
         p, y, x = (
             self.open_tiles(name, extent, size)
             for name, extent, size in zip(
-                "myx", (self.m, self.block, self.length), (tile.planes, tile.rows, width), strict=True
+                "myx", (self.m, self.block, self.row), (tile.planes, tile.rows, width), strict=True
             )
         )
         start, row, step = weights
         pitch = self.pitch(self.columns[-2]) if len(self.columns) > 1 else 0
         a = f"{start} + {p} * {row}), {row}, {step}"
         planes = f"addr({self.source_name}, {base} + ({first} + {y}) * {pitch} + {x}), {pitch}"
-        sums = f"addr({self.sums}, ({unit} * {self.m} + {p}) * {self.plane} + {y} * {self.length} + {x})"
-        last = max(0, min(self.length, width) - tile.lanes)
-        sizes = f"{self.plane}, {self.length}, {last}, {self.k}"
-        emitter.line(f"{tile.name}({a}, {planes}, addr({self.shifts}, 0), {sums}, {sizes})")
+        sums = f"{target[0]} + {p} * {target[1]} + {y} * {self.row} + {x})"
+        last = max(0, min(self.row, width) - tile.lanes)
+        sizes = f"{target[1]}, {self.row}, {last}, {steps[1]}"
+        emitter.line(f"{tile.name}({a}, {planes}, addr({self.shifts}, {steps[0]}), {sums}, {sizes})")
         self.close(3)
 
     def open_tiles(self, prefix: str, extent: int, size: int) -> str:
@@ -285,7 +309,7 @@ class Slides(Loops):
         cols = {axis: e for axis, e in axes.items() if mentions(e, region.cols)}
         rows = {axis: e for axis, e in axes.items() if axis not in cols}
         taken, m, start, sums = (emitter.fresh(p) for p in "hmoo")
-        emitter.line(f"{taken} = min({self.block}, {self.height} - {first})")
+        emitter.line(f"{taken} = min({self.block * self.down}, {self.height} - {first})")
         emitter.open(f"for {m} in range({self.m}):", [*live(region.rows), *rows])
         self.unravel(m, region.rows, spec.rows)
         self.name_axes(rows)

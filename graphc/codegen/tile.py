@@ -3,7 +3,9 @@
 ``tile_f32_8x3_full(a, a_row, a_k, b, b_k, c, c_row, k, rows, cols, add)`` computes an
 8 x (3 * width) block ``c (+)= a @ b``: accumulators stay in vector registers over the whole
 `k` loop, each step loads three vectors of `b` and broadcasts eight elements of `a`.  The
-``edge`` form reads only `rows` rows and `cols` columns, by clamped addresses and masks.
+``edge`` form reads only `rows` rows and `cols` columns, by clamped addresses and masks.  Others do so
+for rows alone (``short``), for the last vector of each alone (``last``), or for these two (``corner``):
+from memory, masked loads are slow.
 
 Strides are in elements; `b` and `c` are contiguous along columns; `a` has any strides.
 In the ``ahead`` forms each step asks for the line of `b` that lies `ahead` elements further on.
@@ -23,7 +25,7 @@ from graphc.codegen.tile_vectors import Carried, Vectors
 from graphc.frontend.types import I64, Pointer
 from graphc.frontend.writer import Function
 
-_NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|edge)(_indirect)?(_ahead)?")
+_NAME = re.compile(r"tile_(f32|f64)_(\d+)x(\d+)x(\d+)_(full|last|short|corner|edge)(_indirect)?(_ahead)?")
 _PARAMETERS = ("a", "a_row", "a_k", "b", "b_k", "c", "c_row", "k", "rows", "cols", "add", "ahead")
 # What the loop over `k` carries beside the accumulators: step, row of b, offset in a row of a.
 _INDUCTION = (("i64", "0"), ("ptr", "%b"), ("i64", "0"))
@@ -44,7 +46,7 @@ class Tile:
         return self.vectors * self.lanes
 
     def name(self, form: str) -> str:
-        """Return the tile's name in kernel code: ``full`` or ``edge``, with ``_indirect`` or ``_ahead``."""
+        """Return the name in kernel code: by the form of its edges, with ``_indirect`` or ``_ahead``."""
         return f"tile_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}_{form}"
 
 
@@ -63,24 +65,27 @@ def function(name: str) -> Function | None:
         return None
     dtype, rows, vectors, lanes, form, indirect, ahead = match.groups()
     tile = Tile(dtype, int(rows), int(vectors), int(lanes))
-    return _Tile(tile, form == "edge", indirect is not None, ahead is not None).write(name)
+    return _Tile(tile, form, indirect is not None, ahead is not None).write(name)
 
 
 class _Tile:
     """Writes the function of one tile."""
 
-    def __init__(self, tile: Tile, edge: bool, indirect: bool, ahead: bool) -> None:
+    def __init__(self, tile: Tile, form: str, indirect: bool, ahead: bool) -> None:
         self.v = Vectors(tile.dtype, tile.lanes)
         self.w = self.v.w
         self.tile = tile
-        self.edge = edge
+        # Vectors that are not masked, and whether rows beyond the first may be missing.
+        self.unmasked = tile.vectors - {"last": 1, "corner": 1, "edge": tile.vectors}.get(form, 0)
+        self.short = form in ("short", "corner", "edge")
         self.indirect = indirect
         self.ahead = ahead
 
     def write(self, name: str) -> Function:
         """Return the finished function."""
         v, tile = self.v, self.tile
-        self.masks = [v.mask("%cols", n * tile.lanes) for n in range(tile.vectors)] if self.edge else []
+        masked = range(self.unmasked, tile.vectors)
+        self.masks = {n: v.mask("%cols", n * tile.lanes) for n in masked}
         rows_a = [v.row("%a", "%a_row", self._row(m)) for m in range(tile.rows)]
         rows_c = [v.row("%c", "%c_row", self._row(m)) for m in range(tile.rows)]
         self._store(rows_c, self._added(rows_c, self._loop(rows_a)))
@@ -92,15 +97,15 @@ class _Tile:
 
     def _row(self, m: int) -> int | str:
         """Return row `m`, or the last valid one: a clamped row is computed and thrown away."""
-        return self.v.clamped(m, "%rows") if self.edge and m > 0 else m
+        return self.v.clamped(m, "%rows") if self.short and m > 0 else m
 
     def _load(self, base: str, n: int) -> str:
         pointer = self.v.at(base, n * self.tile.lanes)
-        return self.v.load_where(self.masks[n], pointer) if self.edge else self.v.load(pointer)
+        return self.v.load_where(self.masks[n], pointer) if n in self.masks else self.v.load(pointer)
 
     def _write(self, value: str, base: str, n: int) -> None:
         pointer = self.v.at(base, n * self.tile.lanes)
-        if self.edge:
+        if n in self.masks:
             self.v.store_where(self.masks[n], value, pointer)
         else:
             self.v.store(value, pointer)
@@ -161,7 +166,7 @@ class _Tile:
         v, w, vectors = self.v, self.w, self.tile.vectors
         for m, row in enumerate(rows_c):
             of_row = values[m * vectors : (m + 1) * vectors]
-            if not self.edge or m == 0:
+            if not self.short or m == 0:
                 self._store_row(row, of_row)
                 continue
             store, after = w.labels("tile_row", "tile_next")

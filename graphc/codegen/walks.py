@@ -124,6 +124,26 @@ def _axis(region: ContractionRegion, position: Expr) -> Axis | None:
     return Axis(fixed - constant, own, constant.data, low, high - low + 1, divisor)
 
 
+def phases(region: ContractionRegion, walk: Walk) -> dict[Expr, int] | None:
+    """Return into how many classes the positions of column variables fall that read other inner steps.
+
+    These move along divided axes, as in the adjoint of a strided convolution.  None if several move along
+    one, or one along several.
+    """
+    found: dict[Expr, int] = {}
+    for axis in walk.axes:
+        if axis.divisor == 1:
+            continue
+        columns = [v for v in axis.factors if v in region.cols]
+        if len(columns) > 1:
+            return None
+        for v in columns:
+            if v in found or sum(v in other.factors for other in walk.axes) > 1:
+                return None
+            found[v] = axis.divisor
+    return found
+
+
 def _divided(position: Expr) -> tuple[Expr, int]:
     if position.kind == "call" and position.data == "floordiv" and position.args[1].kind == "const":
         return position.args[0], position.args[1].data
