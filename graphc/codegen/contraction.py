@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from graphc import dims
-from graphc.codegen import direct, gather_plan, slide_plan, taps_plan
+from graphc.codegen import direct, gather_plan, slide_plan, taps_plan, walks
 from graphc.codegen.choice import Choice
 from graphc.codegen.contraction_loops import Loops, live
 from graphc.codegen.emitter import Emitter, step
@@ -88,8 +88,11 @@ def _ways(
     lasting: Collection[object],
 ) -> tuple[dict[Scheme, Callable[[], _Schedule]], bool]:
     """Return the schedules that walk the right operand, and whether they always beat a product."""
-    walked, plan = direct.find(region), gather_plan.find(region)
-    tapped, slid = taps_plan.find(region), slide_plan.find(region, width)
+    path = walks.find(region)
+    if path is None:
+        return {}, False
+    walked, plan = direct.find(region, path), gather_plan.find(region, path)
+    tapped, slid = taps_plan.find(region, path), slide_plan.find(region, path, width)
     # Packing weights that last from call to call costs nothing.
     packed = {e.data for e in walk([region.lhs]) if e.kind == "load"} <= set(lasting)
     ways: dict[Scheme, Callable[[], _Schedule]] = {}

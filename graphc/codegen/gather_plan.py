@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from graphc.codegen import walks
 from graphc.codegen.contraction_loops import live, mentions, static, strided_in
 from graphc.codegen.tile_gather import GatherTile, choose
 from graphc.codegen.walks import Axis, Scheme, Walk
@@ -75,11 +74,10 @@ class Plan:
         return [(a, axis) for a, axis in enumerate(self.walk.axes) if a != self.image_axis]
 
 
-def find(region: ContractionRegion) -> Plan | None:
+def find(region: ContractionRegion, walk: Walk) -> Plan | None:
     """Return how to compute a contraction by gathering tiles, None where they cannot."""
     spec = region.shape
-    walk = walks.find(region)
-    if walk is None or not live(region.cols) or not live(region.rows):
+    if not live(region.cols) or not live(region.rows):
         return None
     if strided_in(region.rhs, region.cols, spec.cols, region.inner, spec.inner) is not None:
         return None

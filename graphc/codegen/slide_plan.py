@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from graphc.codegen import tile_classes, tile_slide, walks
+from graphc.codegen import tile_classes, tile_slide
 from graphc.codegen.contraction_loops import live, static, strided_in
 from graphc.codegen.scalar import SHORT
 from graphc.codegen.tile_slide import SlideTile
@@ -103,11 +103,10 @@ class Plan:
     lines: tuple[int, ...]
 
 
-def find(region: ContractionRegion, width: int) -> Plan | None:
+def find(region: ContractionRegion, walk: Walk, width: int) -> Plan | None:
     """Return how to compute a contraction by sliding planes, None where that is not possible."""
-    walk = walks.find(region)
     columns = live(region.cols)
-    if walk is None or not columns or any(axis.divisor > 1 for axis in walk.axes):
+    if not columns or any(axis.divisor > 1 for axis in walk.axes):
         return None
     if not any(moves(axis, region.cols) and moves(axis, region.inner) for axis in walk.axes):
         # Windows that share no elements make a plain product.
