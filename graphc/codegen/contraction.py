@@ -99,7 +99,7 @@ def _ways(
     images = 1
     if plan is not None:
         images = gather_plan.images(region, plan)
-        blocks = Blocks.of(region, plan, SHORT[str(region.dtype)], width)
+        blocks = Blocks.of(region, plan, SHORT[region.dtype], width)
         kind = partial(Summed, aliases=aliases) if plan.summed else Gathered
         scheme = gather_plan.scheme(region, plan, blocks, packed=packed)
         ways[scheme] = partial(kind, emitter, region, plan, blocks)
@@ -128,7 +128,7 @@ class _Plain(Loops):
         self.unravel(unit, groups, extents)
         count = 1 + self.open(region.cols, spec.cols)
         total = emitter.fresh("a")
-        emitter.line(f"{total} = {SHORT[str(region.dtype)]}(0)")
+        emitter.line(f"{total} = {SHORT[region.dtype]}(0)")
         inner = self.open(region.inner, spec.inner)
         product = emitter.text(region.lhs * region.rhs)
         for line in step("sum", region.dtype, total, "", product, "0"):

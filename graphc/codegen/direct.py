@@ -81,7 +81,7 @@ def scheme(region: ContractionRegion, walk: Walk, images: int, width: int, *, pa
     """
     spec, columns = region.shape, live(region.cols)
     m, n, k = (static(region.extent(g)) or TYPICAL for g in ("rows", "cols", "inner"))
-    tile = choose(SHORT[str(region.dtype)], static(region.extent("rows")), None, width)
+    tile = choose(SHORT[region.dtype], static(region.extent("rows")), None, width)
     length = spec.cols[region.cols.index(columns[-1])]
     pitch = walk.axes[-1].extent if walk.padded else walk.load.data.type.shape[-1]
     waste = OVERHEAD

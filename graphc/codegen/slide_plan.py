@@ -117,7 +117,7 @@ def find(region: ContractionRegion, walk: Walk, width: int) -> Plan | None:
     m, k = _int(region.extent("rows")), _int(region.extent("inner"))
     lines = tuple(_int(d) for v, d in zip(region.cols, region.shape.cols, strict=True) if v.kind == "index")
     height = lines[-2] if len(lines) > 1 else 1
-    tile = tile_slide.choose(SHORT[str(region.dtype)], m, height, lines[-1], k, width)
+    tile = tile_slide.choose(SHORT[region.dtype], m, height, lines[-1], k, width)
     copies = walk.padded or any(s > 1 for s in strides) or lines[-1] < tile.lanes
     extents = tuple(_int(axis.extent) if axis.factors else 1 for axis in walk.axes)
     if copies:
