@@ -1,167 +1,147 @@
-"""Models that others made, in ONNX's format: load, compile and run them, beside ONNX Runtime.
-
-The networks come with the package onnx, which leaves their weights out; they get random ones here.
-"""
+"""Models that others made, in ONNX's format: load, compile and run them, beside ONNX Runtime and PyTorch."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
-from benchmarks import children
+from benchmarks import children, peers, steps
 from benchmarks.agreement import require_equal
+from benchmarks.models import OPENERS, Case
+from benchmarks.models.opening import seconds_to_open
 from benchmarks.tables import Table, seconds
-from benchmarks.workload import Array
+from benchmarks.vocabulary import UnsupportedError
 
-__all__ = ["BATCHES", "MODELS", "Figures", "figures", "measure", "table_of"]
+__all__ = ["BATCHES", "ENCODER", "HOST", "MODELS", "Figures", "figures", "measure", "table_of", "takes_part"]
 
-MODELS = ("squeezenet", "shufflenet", "resnet50", "inception_v1", "inception_v2", "densenet121")
+HOST = "benchmarks.models.host"
+ENCODER = "encoder"
+MODELS = ("squeezenet", "shufflenet", "resnet50", "inception_v1", "inception_v2", "densenet121", ENCODER)
 BATCHES = (1, 8)
 # Results of long chains of convolutions; differences count relative to the largest element.
 TOLERANCE = 1e-3
-# Seconds between turns: idle threads of ONNX Runtime look for work for a while, on the other's CPUs.
-PAUSE = 0.1
+# Openings of which the median counts; there is one with an empty cache.
+OPENINGS = 3
 
 
 @dataclass
 class Figures:
-    """Seconds of one model at one batch size.
+    """What was found out about one model at one batch size.
 
     Attributes
     ----------
-    graphc, onnxruntime : list of float
-        Calls, in turns.
+    line : Line
+        Calls, by framework.
     cold, warm, session : float
-        Importing and compiling with an empty cache of kernels, with a full one, and making a session.
+        Seconds to import and compile with an empty cache of kernels, with a full one, and to make a session.
     """
 
-    graphc: list[float] = field(default_factory=list)
-    onnxruntime: list[float] = field(default_factory=list)
-    cold: float = 0.0
-    warm: float = 0.0
-    session: float = 0.0
+    line: steps.Line
+    cold: float
+    warm: float
+    session: float
 
 
-def _model(name: str, batch: int) -> tuple[Any, str, Array]:
-    """Return a model with random weights for a batch size, its input's name, and what to feed."""
-    import onnx
-    import onnx.backend.test
-    from onnx import numpy_helper
-
-    (place,) = (Path(onnx.backend.test.__file__).parent / "data" / "light").glob(f"light_{name}.onnx")
-    model = onnx.load(place)
-    graph, rng = model.graph, np.random.default_rng(0)
-    known = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    for node in [n for n in graph.node if n.op_type == "ConstantOfShape" and n.input[0] in known]:
-        drawn = _drawn(rng, tuple(map(int, known[node.input[0]])))
-        graph.initializer.append(numpy_helper.from_array(drawn, node.output[0]))
-        graph.node.remove(node)
-    # Shapes that say one image are to say as many as there are.
-    weights = {i.name for i in graph.initializer}
-    shapes = {n.input[1] for n in graph.node if n.op_type == "Reshape" and n.input[0] not in weights}
-    for shape in (i for i in graph.initializer if i.name in shapes):
-        sizes = numpy_helper.to_array(shape).copy()
-        sizes[:1] = np.where(sizes[:1] == 1, 0, sizes[:1])
-        shape.CopyFrom(numpy_helper.from_array(sizes, shape.name))
-    stored = {i.name for i in graph.initializer}
-    (fed,) = (v for v in graph.input if v.name not in stored)
-    for value in (fed, *graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = batch
-    del graph.value_info[:]
-    shape = [d.dim_value for d in fed.type.tensor_type.shape.dim]
-    return model, fed.name, rng.normal(size=shape).astype("float32")
+def takes_part(pythons: Mapping[str, str]) -> dict[str, str]:
+    """Return the interpreters of those that run models."""
+    return {name: pythons[name] for name in OPENERS if name in pythons}
 
 
-def _drawn(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Return weights that keep the variance of what passes through (He et al., 2015); scales near 1."""
-    if len(shape) < 2:
-        return rng.uniform(0.5, 1.0, shape).astype("float32")
-    return (rng.normal(size=shape) * (2 / np.prod(shape[1:])) ** 0.5).astype("float32")
-
-
-def _compile(model: Any) -> Any:
-    import graphc as gx
-
-    return gx.onnx.load(model, weights="constants").compile()
-
-
-def _start(name: str, batch: str, directory: str) -> dict[str, float]:
-    """Be the child: import graphc, then time importing the model and compiling it."""
-    from graphc.runtime.object_cache import set_cache_dir
-
-    set_cache_dir(directory)
-    model, _, _ = _model(name, int(batch))
-    started = time.perf_counter()
-    _compile(model)
-    return {"seconds": time.perf_counter() - started}
-
-
-def measure(python: str, name: str, batch: int, rounds: int) -> Figures:
+def measure(
+    pythons: Mapping[str, str], served: Mapping[str, steps.Served], name: str, batch: int, rounds: int
+) -> Figures:
     """Return the figures of one model.
+
+    Parameters
+    ----------
+    pythons : mapping of str to str
+        The frameworks, and the interpreter that finds each; graphc and ONNX Runtime are needed.
+    served : mapping of str to Served
+        The same, each in a process of its own.
+    name, batch : str, int
+        The model, and how many samples it is fed at once.
+    rounds : int
+        How many turns each framework gets.
 
     Raises
     ------
-    DisagreementError
-        If the two do not compute the same.
+    UnsupportedError
+        If nobody can write the model.
+    FailedError
+        If writing or opening it fails.
     """
-    import onnxruntime
-
-    from benchmarks.machine import usable_cpus
-
-    model, fed, x = _model(name, batch)
-    found = Figures()
-    with tempfile.TemporaryDirectory() as directory:
-        for part in ("cold", "warm"):
-            answer = children.ask(python, "benchmarks.onnx_models", name, str(batch), directory)
-            setattr(found, part, answer["seconds"])
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads, settings.log_severity_level = usable_cpus(), 3
-    started = time.perf_counter()
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
-    found.session = time.perf_counter() - started
-    program = _compile(model)
-    (ours,) = program(x).values()
-    (theirs,) = session.run(None, {fed: x})
-    require_equal("graphc", [ours], "onnxruntime", [theirs], TOLERANCE)
-    for _ in range(rounds):
-        found.graphc.append(_call(lambda: program(x)))
-        found.onnxruntime.append(_call(lambda: session.run(None, {fed: x})))
-    return found
+    with tempfile.TemporaryDirectory() as place:
+        case, kernels = Case(Path(place)), str(Path(place) / "kernels")
+        _write(pythons, name, batch, case)
+        cold, *warm = (
+            seconds_to_open(pythons["graphc"], "graphc", case, kernels) for _ in range(1 + OPENINGS)
+        )
+        sessions = [
+            seconds_to_open(pythons["onnxruntime"], "onnxruntime", case, kernels) for _ in range(OPENINGS)
+        ]
+        return Figures(timed(served, case, kernels, rounds), cold, median(warm), median(sessions))
 
 
-def _call(run: Callable[[], object]) -> float:
-    """Return the seconds of a call, after another one, when the other's threads have gone to sleep."""
-    time.sleep(PAUSE)
-    run()
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+def _write(pythons: Mapping[str, str], name: str, batch: int, case: Case) -> None:
+    if name != ENCODER:
+        children.ask(pythons["onnxruntime"], "benchmarks.models.light", name, str(batch), str(case.folder))
+        return
+    if "torch" not in pythons:
+        raise UnsupportedError("PyTorch, which exports it, is not installed")
+    children.ask(pythons["torch"], "benchmarks.models.encoder", str(batch), str(case.folder))
+
+
+def timed(served: Mapping[str, steps.Served], case: Case, kernels: str, rounds: int) -> steps.Line:
+    """Open a model in all frameworks, compare results, then time them in turns."""
+    run = steps.Run(served)
+    run.each(lambda _, host: host.call("open", case, kernels))
+    results = run.each(lambda _, host: host.call("results"))
+    if results:
+        first = next(iter(results))
+        run.each(lambda name, _: require_equal(name, results[name], first, results[first], TOLERANCE))
+    run.interleave(rounds)
+    steps.drop(served)
+    return run.line
 
 
 def table_of(found: Mapping[tuple[str, int], Figures]) -> Table:
-    """Return the table of all models, of medians; the ratio is ONNX Runtime's time to graphc's."""
-    heads = ("model", "batch", "graphc", "ONNX Runtime", "ratio", "compile, cold", "warm", "session")
-    table = Table("ONNX models", heads)
+    """Return the table of all models, of medians; ratios are to graphc, round by round."""
+    others = [name for name in OPENERS if name != "graphc"]
+    heads = [cell for name in others for cell in (peers.PEERS[name].label, "x graphc")]
+    table = Table("ONNX models", ("model", "batch", "graphc", *heads, "compile, cold", "warm", "session"))
     for (name, batch), f in found.items():
-        ratio = median(b / a for a, b in zip(f.graphc, f.onnxruntime, strict=True))
-        calls = (seconds(median(f.graphc)), seconds(median(f.onnxruntime)), f"{ratio:.2f}")
-        table.rows.append((name, str(batch), *calls, *map(seconds, (f.cold, f.warm, f.session))))
+        timings = f.line.timings
+        base = timings.get("graphc")
+        own = "-" if base is None else seconds(base.median)
+        cells = [cell for other in others for cell in _cells(timings.get(other), base)]
+        table.rows.append((name, str(batch), own, *cells, *map(seconds, (f.cold, f.warm, f.session))))
     return table
+
+
+def _cells(timing: steps.Timing | None, base: steps.Timing | None) -> tuple[str, str]:
+    if timing is None:
+        return "-", "-"
+    ratio = "-" if base is None else f"{median(timing.ratios(base)):.2f}"
+    return seconds(timing.median), ratio
 
 
 def figures(found: Mapping[tuple[str, int], Figures]) -> Sequence[dict[str, Any]]:
     """Return the figures as JSON."""
-    return [{"model": name, "batch": batch, **asdict(f)} for (name, batch), f in found.items()]
-
-
-if __name__ == "__main__":
-    children.answer(_start)
+    return [
+        {
+            "model": name,
+            "batch": batch,
+            "seconds": {peer: timing.rounds for peer, timing in f.line.timings.items()},
+            "absent": f.line.absent,
+            "failures": f.line.failures,
+            "disagreements": f.line.disagreements,
+            "cold": f.cold,
+            "warm": f.warm,
+            "session": f.session,
+        }
+        for (name, batch), f in found.items()
+    ]

@@ -26,7 +26,7 @@ from benchmarks import (
 from benchmarks.agreement import DisagreementError
 from benchmarks.children import FailedError
 from benchmarks.counting import cost_of
-from benchmarks.server import Remote
+from benchmarks.server import HOST, Remote
 from benchmarks.tables import Table
 from benchmarks.vocabulary import UnsupportedError
 from benchmarks.workloads import FAMILIES, WORKLOADS
@@ -104,11 +104,20 @@ class Report:
         for name, message in problems.items():
             print(f"{what}: {peers.PEERS[name].label}: {message}\n", flush=True)
 
+    def judge(self, what: str, line: steps.Line) -> None:
+        """Note whether a check failed, and print what went wrong."""
+        self.failed |= bool(line.disagreements) or sections.BASE in line.failures
+        self.complain(f"{what}: failed", line.failures)
+        self.complain(f"{what}: not timed, results differ", line.disagreements)
+
     @contextmanager
-    def served(self) -> Iterator[dict[str, Remote]]:
-        """Run every framework in a process of its own meanwhile."""
+    def served(
+        self, pythons: Mapping[str, str] | None = None, host: str = HOST
+    ) -> Iterator[dict[str, Remote]]:
+        """Run frameworks, by default all, in processes of their own meanwhile."""
         with ExitStack() as stack:
-            found = {name: Remote(name, python) for name, python in self.options.pythons.items()}
+            chosen = self.options.pythons if pythons is None else pythons
+            found = {name: Remote(name, python, host) for name, python in chosen.items()}
             for remote in found.values():
                 stack.callback(remote.close)
             yield found
@@ -149,9 +158,7 @@ class Report:
 
     def _line(self, name: str, remotes: Mapping[str, Remote]) -> steps.Line:
         line = steps.run(name, WORKLOADS[name], remotes, self.options.repeat)
-        self.failed |= bool(line.disagreements) or sections.BASE in line.failures
-        self.complain(f"{name}: failed", line.failures)
-        self.complain(f"{name}: not timed, results differ", line.disagreements)
+        self.judge(name, line)
         return line
 
     def run_varying(self) -> None:
@@ -234,18 +241,24 @@ class Report:
         self.figures["lengths"] = {peer: grown.seconds for peer, grown in found.items()}
 
     def run_onnx(self) -> None:
-        """Compare models in ONNX's format with ONNX Runtime."""
-        if "onnxruntime" not in self.options.pythons:
+        """Compare models in ONNX's format with ONNX Runtime and PyTorch."""
+        pythons, rounds = onnx_models.takes_part(self.options.pythons), max(3, self.options.repeat // 2)
+        if "onnxruntime" not in pythons:
             print("onnx: ONNX Runtime is not installed, left out\n")
             return
-        python, rounds = self.options.pythons[sections.BASE], max(3, self.options.repeat // 2)
         found: dict[tuple[str, int], onnx_models.Figures] = {}
-        for name, batch in itertools.product(onnx_models.MODELS, onnx_models.BATCHES):
-            try:
-                found[name, batch] = onnx_models.measure(python, name, batch, rounds)
-            except DisagreementError as error:
-                self.failed = True
-                print(f"{name}, batch {batch}: not timed, results differ: {error}\n")
+        with self.served(pythons, onnx_models.HOST) as remotes:
+            for name, batch in itertools.product(onnx_models.MODELS, onnx_models.BATCHES):
+                title = f"{name}, batch {batch}"
+                try:
+                    found[name, batch] = onnx_models.measure(pythons, remotes, name, batch, rounds)
+                except UnsupportedError as reason:
+                    print(f"{title}: left out: {reason}\n")
+                except FailedError as error:
+                    self.failed = True
+                    print(f"{title}: failed: {error}\n")
+                else:
+                    self.judge(title, found[name, batch].line)
         self.show(onnx_models.table_of(found))
         self.figures["onnx"] = onnx_models.figures(found)
 

@@ -7,6 +7,7 @@ result or with what went wrong; both as pickles, over the child's standard strea
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pickle
 import subprocess
@@ -19,7 +20,9 @@ from typing import Any
 from benchmarks.children import ROOT, FailedError, last_lines
 from benchmarks.vocabulary import UnsupportedError
 
-__all__ = ["Remote"]
+__all__ = ["HOST", "Remote"]
+
+HOST = "benchmarks.host"
 
 
 class Remote:
@@ -31,16 +34,18 @@ class Remote:
         The framework.
     python : str
         The interpreter that finds it.
+    host : str
+        The module of the `Host`.
     """
 
-    def __init__(self, name: str, python: str = sys.executable) -> None:
-        self.name, self.python = name, python
+    def __init__(self, name: str, python: str = sys.executable, host: str = HOST) -> None:
+        self.name, self.python, self.host = name, python, host
         self.starts = True
         self._spawn()
 
     def _spawn(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
-        command = [self.python, "-m", "benchmarks.server", self.name]
+        command = [self.python, "-m", "benchmarks.server", self.name, self.host]
         pipe = subprocess.PIPE
         with self.messages.open("w") as messages:
             self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=messages, cwd=ROOT)
@@ -111,9 +116,8 @@ def main() -> None:
     # Frameworks print; what they print must not get between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    from benchmarks.host import Host
-
-    host = Host(sys.argv[1])
+    _, name, module = sys.argv
+    host = importlib.import_module(module).Host(name)
     while True:
         try:
             method, arguments = pickle.load(sys.stdin.buffer)

@@ -15,7 +15,7 @@ from benchmarks.counting import cost_of
 from benchmarks.vocabulary import UnsupportedError
 from benchmarks.workload import Array, Workload
 
-__all__ = ["Line", "Served", "Timing", "run"]
+__all__ = ["Line", "Run", "Served", "Timing", "drop", "run"]
 
 # The interpreter takes too long for more.
 INTERPRETED_FLOPS = 2e9
@@ -71,11 +71,23 @@ class Line:
     disagreements: dict[str, str] = field(default_factory=dict)
 
 
-class _Run:
-    """One workload in several frameworks; whoever fails at a stage is left out of the next."""
+class Run:
+    """Several frameworks doing the same; whoever fails at a stage is left out of the next.
 
-    def __init__(self, name: str, workload: Workload, served: Mapping[str, Served]) -> None:
-        self.name, self.workload = name, workload
+    Parameters
+    ----------
+    served : mapping of str to Served
+        The frameworks; the first is what the others are compared with.
+
+    Attributes
+    ----------
+    left : dict of str to Served
+        Those that have not failed.
+    line : Line
+        What was found out.
+    """
+
+    def __init__(self, served: Mapping[str, Served]) -> None:
         self.left = dict(served)
         self.line = Line()
 
@@ -94,6 +106,24 @@ class _Run:
                 self.line.disagreements[peer] = str(error)
             del self.left[peer]
         return answers
+
+    def interleave(self, rounds: int) -> None:
+        """Time the frameworks in turns, each first in some round, so that noise hits all of them."""
+        self.each(lambda _, host: host.call("calibrate"))
+        found: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.left}
+        for _ in range(rounds):
+            for name, samples in self.each(_turn).items():
+                found[name].append(samples)
+            self.left = _rotated(self.left)
+        self.line.timings = {name: Timing(tuple(found[name])) for name in found if name in self.left}
+
+
+class _Steps(Run):
+    """One workload in several frameworks."""
+
+    def __init__(self, workload: Workload, served: Mapping[str, Served]) -> None:
+        super().__init__(served)
+        self.workload = workload
 
     def check(self) -> None:
         """Compare all with the interpreter, or with the first if that would take too long."""
@@ -115,16 +145,6 @@ class _Run:
     ) -> None:
         for step, (a, b) in enumerate(zip(values, expected, strict=True)):
             require_equal(f"{peer} after {step} steps", a, other, b, self.workload.tolerance)
-
-    def interleave(self, rounds: int) -> None:
-        """Time the frameworks in turns, each first in some round, so that noise hits all of them."""
-        self.each(lambda _, host: host.call("calibrate"))
-        found: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.left}
-        for _ in range(rounds):
-            for name, samples in self.each(_turn).items():
-                found[name].append(samples)
-            self.left = _rotated(self.left)
-        self.line.timings = {name: Timing(tuple(found[name])) for name in found if name in self.left}
 
 
 def _turn(_: str, host: Served) -> tuple[float, ...]:
@@ -153,12 +173,16 @@ def run(name: str, workload: Workload, served: Mapping[str, Served], rounds: int
     rounds : int
         How many turns each gets.
     """
-    task = _Run(name, workload, served)
+    task = _Steps(workload, served)
     task.each(lambda _, host: host.call("build", name))
     task.check()
     task.interleave(rounds)
-    # Those that failed may hold something as well, or have begun anew and hold nothing.
+    drop(served)
+    return task.line
+
+
+def drop(served: Mapping[str, Served]) -> None:
+    """Let all forget what they hold: those that failed as well, unless they have begun anew."""
     for host in served.values():
         with contextlib.suppress(FailedError, UnsupportedError):
             host.call("drop")
-    return task.line

@@ -305,7 +305,8 @@ class _Run:
         if changed:
             self._verify(name, before.graph, graph)
         if changed or not quiet:
-            counts = (len(graph.nodes), kernel_count(graph), before.nodes, before.kernels)
+            kernels = kernel_count(graph) if changed else before.kernels
+            counts = (len(graph.nodes), kernels, before.nodes, before.kernels)
             logged = tuple(log.rewrites), tuple(log.declined)
             self.stages.append(Stage(name, graph, seconds, *counts, *logged, history))
         return changed

@@ -20,6 +20,8 @@ __all__ = ["CHANGES", "STATE_LOCK", "Changes", "ConstantData", "Storage"]
 Array = np.ndarray[Any, Any]
 # One lock for all variables: a program's updates land together, so readers must see all or none.
 STATE_LOCK = threading.RLock()
+# Elements at either end that a constant is told by at a glance.
+SKETCHED = 8
 
 
 class Changes:
@@ -92,8 +94,18 @@ class ConstantData:
     array: Array
 
     @cached_property
+    def sketch(self) -> tuple[object, ...]:
+        """What tells most constants apart at once: the type and a few elements."""
+        ends = self.array.flat[:SKETCHED], self.array.flat[-SKETCHED:]
+        return (self.array.dtype, self.array.shape, *(part.tobytes() for part in ends))
+
+    def equals(self, other: ConstantData) -> bool:
+        """Tell whether the other one has the same type and elements, bit by bit."""
+        return self is other or (self.sketch == other.sketch and self.digest == other.digest)
+
+    @cached_property
     def digest(self) -> str:
-        """By what equal constants are merged: a hash of the type and the elements."""
+        """By what equal constants are told in files and listings: a hash of the type and the elements."""
         found = hashlib.sha256(f"{self.array.dtype}{self.array.shape}".encode())
         # A view of the same memory; one without elements has no bytes to view.
         found.update(np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from graphc.ir import Graph, Node
 from graphc.pipeline import record
+from graphc.state import ConstantData
 
 __all__ = ["MergeEqual"]
 
@@ -39,10 +40,25 @@ class MergeEqual:
         return graph.rewired({old: new for old, new in image.items() if old is not new})
 
 
+class _Content:
+    """A constant as a key: only those that look alike at a glance are read whole."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: ConstantData) -> None:
+        self.data = data
+
+    def __hash__(self) -> int:
+        return hash(self.data.sketch)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Content) and self.data.equals(other.data)
+
+
 def _key(node: Node, number: dict[Node, int]) -> Hashable:
     """Return what equal nodes share; operands are named by their position among the kept ones."""
     if node.op.name == "constant":
-        return ("constant", node.payload.digest)
+        return _Content(node.payload)
     # Copies are made where results need memory of their own.
     if node.op.name in ("placeholder", "variable", "copy"):
         return (node.op.name, id(node))

@@ -70,4 +70,5 @@ def _fold(node: Node) -> Node | None:
     except GraphcError:
         # A run-time check that fails must fail when the program runs, not when it is compiled.
         return None
-    return constant_node(np.array(value, order="C"), node.name, node.where)
+    own = value.flags.owndata and value.flags.c_contiguous
+    return constant_node(value if own else np.array(value, order="C"), node.name, node.where)

@@ -391,7 +391,7 @@ def test_a_loop_whose_length_matters_fails_the_run(
 def test_the_command_prints_tables_and_writes_figures(
     small: None, tmp_path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "Remote", lambda name, python: _closing(name))
+    monkeypatch.setattr(report, "Remote", lambda name, python, host: _closing(name))
     monkeypatch.setattr(varying, "BATCHES", 3)
     monkeypatch.setattr(peers, "installed", lambda name, python: name == "graphc")
     arguments = ["--sections", "steps", "varying", "--workloads", "mlp", "vae", "--peers", "torch"]

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 import graphc as gx
 from graphc.errors import ArgumentError, OnnxImportError
+from graphc.onnx.files import array_of
 
 HEADER = '<ir_version: 10, opset_import: ["": 21]> '
 
@@ -377,3 +378,13 @@ def test_the_paths_may_be_text(tmp_path):
     path = stored(tmp_path, "weights.bin")
     assert isinstance(path, Path)
     assert gx.onnx.load(str(path)).inputs.keys() == gx.onnx.load(path).inputs.keys()
+
+
+def test_weights_are_copied_once():
+    """On their way into the graph: a large model is held in memory often enough."""
+    stored = numpy_helper.from_array(np.arange(6, dtype="float32").reshape(2, 3), "w")
+    array = array_of(stored, None)
+    assert array.base is not None and not array.flags.writeable
+    node = gx.constant(array).node
+    assert not np.shares_memory(node.payload.array, array)
+    np.testing.assert_array_equal(node.payload.array, [[0, 1, 2], [3, 4, 5]])

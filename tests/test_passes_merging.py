@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from graphc.passes import (
     FULL,
+    FoldConstants,
     JoinWindows,
+    MergeEqual,
     MergeSiblingMatmuls,
     StoreTransposes,
     SumMatmuls,
@@ -249,3 +251,38 @@ def test_products_that_wait_for_each_other_stay_apart() -> None:
     fed = {x.node: _draw(6, 4, 256)}
     for got, wanted in zip(run_graph(after, fed)[0], run_graph(graph, fed)[0], strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-3)
+
+
+# ------------------------------------------------------------------- constants
+def test_constants_merge_by_content_and_are_read_whole_only_where_they_look_alike() -> None:
+    x, values = gx.placeholder("x", (100,)), _draw(100)
+    inside = values.copy()
+    inside[50] += 1
+    chosen = [values, values.copy(), inside, values + 1, values.astype("float64"), values.reshape(10, 10)]
+    equal, twin, alike, *others = constants = [gx.constant(a) for a in chosen]
+    graph = Graph((x.node,), tuple((gx.sum(x) + gx.sum(c)).node for c in constants))
+    merged = MergeEqual()(graph)
+    assert len(graph.nodes) - len(merged.nodes) == 3 + len(constants) - 1
+    found = {n for n in merged.nodes if n.op.name == "constant"}
+    assert found == {c.node for c in constants if c is not twin}
+    assert all("digest" in vars(c.node.payload) for c in (equal, twin, alike))
+    assert not any("digest" in vars(c.node.payload) for c in others)
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32(2), np.zeros((3, 0), "float32"), np.arange(12.0).reshape(3, 4).T]
+)
+def test_constants_of_any_layout_merge(value: Array) -> None:
+    pair = gx.constant(value), gx.constant(value.copy())
+    merged = MergeEqual()(Graph((), tuple(c.node for c in pair)))
+    assert len(merged.nodes) == 1
+
+
+def test_folded_constants_own_their_memory_in_order() -> None:
+    value = gx.constant(_draw(3, 4))
+    results = [gx.permute_dims(value, (1, 0)), gx.reshape(value, (12,)), value[1:2], value * 2]
+    folded = FoldConstants()(Graph((), tuple(r.node for r in results)))
+    for node, result in zip(folded.outputs, results, strict=True):
+        array = node.payload.array
+        assert array.flags.owndata and array.flags.c_contiguous and not array.flags.writeable
+        np.testing.assert_array_equal(array, gx.evaluate(result))

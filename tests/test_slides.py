@@ -12,6 +12,7 @@ import pytest
 import graphc as gx
 from graphc.codegen import slide_plan
 from graphc.codegen.slide_plan import Layout
+from graphc.codegen.walks import Walk
 from graphc.lower.contraction import ContractionRegion
 from graphc.tensor import Tensor
 
@@ -119,8 +120,8 @@ def test_copies_have_room_for_all_positions_of_each_class(monkeypatch: pytest.Mo
     found: list[tuple[ContractionRegion, slide_plan.Plan]] = []
     find = slide_plan.find
 
-    def note(region: ContractionRegion, width: int) -> slide_plan.Plan | None:
-        plan = find(region, width)
+    def note(region: ContractionRegion, walk: Walk, width: int) -> slide_plan.Plan | None:
+        plan = find(region, walk, width)
         assert plan is not None
         found.append((region, plan))
         return plan

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from graphc import dims
-from graphc.codegen import direct, gather_plan, slide_plan, taps_plan
+from graphc.codegen import direct, gather_plan, slide_plan, taps_plan, walks
 from graphc.codegen.choice import Choice
 from graphc.codegen.contraction_loops import Loops, live
 from graphc.codegen.emitter import Emitter, step
@@ -89,15 +89,18 @@ def _ways(
     lasting: Collection[object],
 ) -> tuple[dict[Scheme, Callable[[], _Schedule]], bool]:
     """Return the schedules that walk the right operand, and whether they always beat a product."""
-    walked, plan = direct.find(region), gather_plan.find(region)
-    tapped, slid = taps_plan.find(region), slide_plan.find(region, width)
+    path = walks.find(region)
+    if path is None:
+        return {}, False
+    walked, plan = direct.find(region, path), gather_plan.find(region, path)
+    tapped, slid = taps_plan.find(region, path), slide_plan.find(region, path, width)
     # Packing weights that last from call to call costs nothing.
     packed = {e.data for e in walk([region.lhs]) if e.kind == "load"} <= set(lasting)
     ways: dict[Scheme, Callable[[], _Schedule]] = {}
     images = 1
     if plan is not None:
         images = gather_plan.images(region, plan)
-        blocks = Blocks.of(region, plan, SHORT[str(region.dtype)], width)
+        blocks = Blocks.of(region, plan, SHORT[region.dtype], width)
         kind = partial(Summed, aliases=aliases) if plan.summed else Gathered
         scheme = gather_plan.scheme(region, plan, blocks, packed=packed)
         ways[scheme] = partial(kind, emitter, region, plan, blocks)
@@ -127,7 +130,7 @@ class _Plain(Loops):
         self.unravel(unit, groups, extents)
         count = 1 + self.open(region.cols, spec.cols)
         total = emitter.fresh("a")
-        emitter.line(f"{total} = {SHORT[str(region.dtype)]}(0)")
+        emitter.line(f"{total} = {SHORT[region.dtype]}(0)")
         inner = self.open(region.inner, spec.inner)
         product = emitter.text(region.lhs * region.rhs)
         for line in step("sum", region.dtype, total, "", product, "0"):

@@ -85,7 +85,7 @@ class TiledLoops(Loops):
 
     def __init__(self, emitter: Emitter, region: ContractionRegion, cols: int | None, width: int) -> None:
         super().__init__(emitter, region)
-        self.short = scalar.SHORT[str(region.dtype)]
+        self.short = scalar.SHORT[region.dtype]
         self.m, self.n, self.k = region.extent("rows"), region.extent("cols"), region.extent("inner")
         self.tile = tiles.choose(self.short, static(self.m), cols, width)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 
 from graphc import dims
-from graphc.codegen import walks
 from graphc.codegen.contraction_loops import TiledLoops, live, mentions, static, strided_in
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.loops import Stage, preparation
@@ -45,7 +44,7 @@ ELEMENT, ROW, PLANE = 0.2, 8.0, 60.0
 TYPICAL = 256
 
 
-def find(region: ContractionRegion) -> Walk | None:
+def find(region: ContractionRegion, walk: Walk) -> Walk | None:
     """Return the walk of a contraction's right operand, None where another schedule serves better."""
     spec = region.shape
     if not all(isinstance(d, int) and d > 0 for d in spec.inner) or len(live(region.inner)) < 2:
@@ -54,8 +53,7 @@ def find(region: ContractionRegion) -> Walk | None:
         return None
     if strided_in(region.rhs, region.cols, spec.cols, region.inner, spec.inner) is not None:
         return None
-    walk = walks.find(region)
-    if walk is None or any(axis.divisor > 1 for axis in walk.axes):
+    if any(axis.divisor > 1 for axis in walk.axes):
         return None
     return walk if _contiguous(region, walk) else None
 
@@ -83,7 +81,7 @@ def scheme(region: ContractionRegion, walk: Walk, images: int, width: int, *, pa
     """
     spec, columns = region.shape, live(region.cols)
     m, n, k = (static(region.extent(g)) or TYPICAL for g in ("rows", "cols", "inner"))
-    tile = choose(SHORT[str(region.dtype)], static(region.extent("rows")), None, width)
+    tile = choose(SHORT[region.dtype], static(region.extent("rows")), None, width)
     length = spec.cols[region.cols.index(columns[-1])]
     pitch = walk.axes[-1].extent if walk.padded else walk.load.data.type.shape[-1]
     waste = OVERHEAD

@@ -18,7 +18,7 @@ class Copies(Loops):
     def __init__(self, emitter: Emitter, region: ContractionRegion, plan: Plan, blocks: Blocks) -> None:
         super().__init__(emitter, region)
         self.plan, self.images = plan, blocks.images
-        self.short = scalar.SHORT[str(region.dtype)]
+        self.short = scalar.SHORT[region.dtype]
         self.count = image_count(region, plan.image)
         self.groups: Dim = floordiv(self.count + (self.images - 1), self.images)
         self.source = plan.walk.load.data

@@ -75,11 +75,10 @@ class Plan:
         return [(a, axis) for a, axis in enumerate(self.walk.axes) if a != self.image_axis]
 
 
-def find(region: ContractionRegion) -> Plan | None:
+def find(region: ContractionRegion, walk: Walk) -> Plan | None:
     """Return how to compute a contraction by gathering tiles, None where they cannot."""
     spec = region.shape
-    walk = walks.find(region)
-    if walk is None or not live(region.cols) or not live(region.rows):
+    if not live(region.cols) or not live(region.rows):
         return None
     if strided_in(region.rhs, region.cols, spec.cols, region.inner, spec.inner) is not None:
         return None

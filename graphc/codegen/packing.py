@@ -40,7 +40,7 @@ class Panels(Loops):
         self.split, self.chunk = split, chunk
         self.rest = dims.product(spec.inner[split + 1 :])
         self.rows, self.cols = rows, cols
-        self.short = SHORT[str(region.dtype)]
+        self.short = SHORT[region.dtype]
         self.m, self.n, self.k = region.extent("rows"), region.extent("cols"), region.extent("inner")
         last = spec.cols[-1] if spec.cols else 1
         self.runs = not isinstance(last, int) or last >= SHORTEST_RUN

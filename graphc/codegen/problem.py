@@ -32,7 +32,7 @@ def describe(
     split = split_axis(spec.inner)
     inner, sizes = region.inner[split:], spec.inner[split:]
     return Problem(
-        SHORT[str(region.dtype)],
+        SHORT[region.dtype],
         static(region.extent("rows")),
         static(region.extent("cols")),
         static(region.extent("inner")),

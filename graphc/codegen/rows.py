@@ -200,7 +200,7 @@ class Total:
     def finish_part(self) -> None:
         """Write what follows a block."""
         if self.blocked:
-            self.emitter.line(f"{self.total} = {self.total} + {scalar.SHORT[str(self.wide)]}({self.part})")
+            self.emitter.line(f"{self.total} = {self.total} + {scalar.SHORT[self.wide]}({self.part})")
 
     def result(self) -> str:
         """Return the finished value's name, in the node's own dtype."""
@@ -209,7 +209,7 @@ class Total:
         if self.wide == self.dtype:
             return self.total
         name = self.emitter.fresh("r")
-        self.emitter.line(f"{name} = {scalar.SHORT[str(self.dtype)]}({self.total})")
+        self.emitter.line(f"{name} = {scalar.SHORT[self.dtype]}({self.total})")
         return name
 
 

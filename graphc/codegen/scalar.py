@@ -12,19 +12,19 @@ from types import FunctionType
 from typing import Any
 
 from graphc.codegen import devicelib, mathlib
-from graphc.types import DType, is_float
+from graphc.types import BOOL, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, DType, is_float
 
 SHORT = {
-    "bool": "b1",
-    "int8": "i8",
-    "int16": "i16",
-    "int32": "i32",
-    "int64": "i64",
-    "uint8": "u8",
-    "float32": "f32",
-    "float64": "f64",
+    BOOL: "b1",
+    INT8: "i8",
+    INT16: "i16",
+    INT32: "i32",
+    INT64: "i64",
+    UINT8: "u8",
+    FLOAT32: "f32",
+    FLOAT64: "f64",
 }
-"""Short names of dtypes in kernel code."""
+"""Short names of dtypes in kernel code; by the dtypes, since NumPy spells out their names each time."""
 
 _INFIX = {
     "add": "+",
@@ -110,7 +110,7 @@ def is_expensive(fn: str) -> bool:
 
 def literal(value: Any, dtype: DType) -> str:
     """Return a constant in kernel code, typed as `dtype`."""
-    short = SHORT[str(dtype)]
+    short = SHORT[dtype]
     if short == "b1":
         return "True" if value else "False"
     if short == "i64":
@@ -137,7 +137,7 @@ def render(fn: str, args: tuple[str, ...], operand: DType, result: DType) -> str
     if fn in _LOGIC and str(operand) == "bool":
         return _LOGIC[fn].format(*args)
     template = _template(fn, operand)
-    short = SHORT[str(operand)]
+    short = SHORT[operand]
     text = template.format(
         *args,
         t=short,
@@ -147,7 +147,7 @@ def render(fn: str, args: tuple[str, ...], operand: DType, result: DType) -> str
         bits=_BITS.get(short, short),
     )
     narrow = result.kind in "iu" and str(result) != "int64" and fn != "where"
-    return f"{SHORT[str(result)]}({text})" if narrow else text
+    return f"{SHORT[result]}({text})" if narrow else text
 
 
 def library_function(fn: str, dtype: DType) -> FunctionType | None:
@@ -159,11 +159,11 @@ def library_function(fn: str, dtype: DType) -> FunctionType | None:
     >>> library_function("exp", FLOAT32).__name__, library_function("sqrt", FLOAT32)
     ('exp_f32', None)
     """
-    return None if fn in _inline(dtype) else _library(f"{fn}_{SHORT[str(dtype)]}")
+    return None if fn in _inline(dtype) else _library(f"{fn}_{SHORT[dtype]}")
 
 
 def _inline(dtype: DType) -> Mapping[str, str]:
-    return _FLOAT if is_float(dtype) else _BOOL if str(dtype) == "bool" else _INTEGER
+    return _FLOAT if is_float(dtype) else _BOOL if dtype == BOOL else _INTEGER
 
 
 def _template(fn: str, dtype: DType) -> str:
@@ -195,4 +195,4 @@ def convert(text: str, source: DType, target: DType) -> str:
     if str(source) == "bool":
         one, zero = literal(1, target), literal(0, target)
         return f"({one} if {text} else {zero})"
-    return f"{SHORT[str(target)]}({text})"
+    return f"{SHORT[target]}({text})"

@@ -111,11 +111,10 @@ class Plan:
         return math.prod(self.phases)
 
 
-def find(region: ContractionRegion, width: int) -> Plan | None:
+def find(region: ContractionRegion, walk: Walk, width: int) -> Plan | None:
     """Return how to compute a contraction by sliding planes, None where that is not possible."""
-    walk = walks.find(region)
     columns = live(region.cols)
-    if walk is None or not columns:
+    if not columns:
         return None
     if not any(moves(axis, region.cols) and moves(axis, region.inner) for axis in walk.axes):
         # Windows that share no elements make a plain product.
@@ -128,7 +127,7 @@ def find(region: ContractionRegion, width: int) -> Plan | None:
     walk = _rounded(walk, dict(zip(columns, lines, strict=True)))
     height, length = planes_of(lines, phases)
     steps = max(1, k // math.prod(phases))
-    tile = tile_slide.choose(SHORT[str(region.dtype)], m, height, length, steps, width)
+    tile = tile_slide.choose(SHORT[region.dtype], m, height, length, steps, width)
     copies = walk.padded or any(s > 1 for s in strides) or length < tile.lanes
     extents = tuple(_int(axis.extent) if axis.factors else 1 for axis in walk.axes)
     if copies:

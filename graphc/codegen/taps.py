@@ -50,7 +50,7 @@ class Taps(Loops):
     def __init__(self, emitter: Emitter, region: ContractionRegion, plan: Plan, width: int) -> None:
         super().__init__(emitter, region)
         self.plan = plan
-        self.short = SHORT[str(region.dtype)]
+        self.short = SHORT[region.dtype]
         self.lanes = width // region.dtype.itemsize
         self.m, self.n = (int(str(region.extent(g))) for g in ("rows", "cols"))
         self.most = tile_taps.most(width)

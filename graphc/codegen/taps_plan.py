@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from graphc.codegen import gather_plan, tile_taps, walks
+from graphc.codegen import gather_plan, tile_taps
 from graphc.codegen.contraction_loops import live
 from graphc.codegen.walks import Axis, Scheme, Walk, moves
 from graphc.lower import expr
@@ -65,10 +65,9 @@ class Plan:
         return math.prod(-(-self.extent(a) // s) * s for a, s in self.strides.items())
 
 
-def find(region: ContractionRegion) -> Plan | None:
+def find(region: ContractionRegion, walk: Walk) -> Plan | None:
     """Return how to compute a contraction by sums per tap, None where that is not possible."""
-    walk = walks.find(region)
-    if walk is None or not live(region.cols) or any(axis.divisor > 1 for axis in walk.axes):
+    if not live(region.cols) or any(axis.divisor > 1 for axis in walk.axes):
         return None
     if not _overlap(region, walk):
         return None

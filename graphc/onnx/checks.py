@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import onnx
 
 from graphc.errors import OnnxImportError, caller
@@ -50,8 +50,8 @@ def checked(model: Any, folder: Path | None) -> Model:
 def _unsupported(model: Model) -> set[str]:
     """Return what a model needs that graphc does not have, each of its functions looked at once."""
     found: set[str] = set()
-    calls = nx.DiGraph()
     waiting: list[tuple[Any, Any, Mapping[str, int]]] = [(model.graph.name, model.graph.node, model.opsets)]
+    calls: dict[Any, set[Any]] = {model.graph.name: set()}
     while waiting:
         outer, nodes, opsets = waiting.pop()
         for node in _all(nodes):
@@ -62,16 +62,26 @@ def _unsupported(model: Model) -> set[str]:
                 continue
             if called not in calls:
                 waiting.append((called, own.node, opsets_of(own, model.opsets)))
-            calls.add_edge(outer, called)
-    if not nx.is_directed_acyclic_graph(calls):
-        raise OnnxImportError("functions of the model call each other without end", where=caller())
-    if nx.dag_longest_path_length(calls) > DEEPEST:
+                calls[called] = set()
+            calls[outer].add(called)
+    if _depth(calls) > DEEPEST:
         raise OnnxImportError(
             "functions of the model call each other too deeply",
             expected=f"at most {DEEPEST} within each other",
             where=caller(),
         )
     return found
+
+
+def _depth(calls: Mapping[Any, set[Any]]) -> int:
+    """Return how many calls lie within each other at most."""
+    depth: dict[Any, int] = {}
+    try:
+        for name in TopologicalSorter(calls).static_order():
+            depth[name] = max((depth[called] + 1 for called in calls[name]), default=0)
+    except CycleError:
+        raise OnnxImportError("functions of the model call each other without end", where=caller()) from None
+    return max(depth.values())
 
 
 def _all(nodes: Iterable[Any]) -> Iterator[Any]:

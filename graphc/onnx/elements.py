@@ -97,7 +97,7 @@ class Element:
                 given=str(array.max()),
                 where=caller(),
             )
-        return np.ascontiguousarray(array).reshape(array.shape).astype(self.carrier)
+        return np.ascontiguousarray(array).reshape(array.shape).astype(self.carrier, copy=False)
 
 
 def _is_integer(element: Element) -> bool:

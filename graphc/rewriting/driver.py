@@ -14,9 +14,9 @@ from graphc.errors import PassError
 from graphc.feeds import DimCheck
 from graphc.history import follow
 from graphc.ir import Graph, Node
-from graphc.ops.op import inherit_place
+from graphc.ops.op import Op, inherit_place
 from graphc.pipeline import record
-from graphc.rewriting.patterns import Rule
+from graphc.rewriting.patterns import Rule, may_match
 
 # A rule that fires this often per node of the graph is taken not to terminate.
 _BUDGET_PER_NODE = 8
@@ -80,7 +80,7 @@ class _Driver:
         for position, rule in enumerate(rules):
             self.by_op.setdefault(rule.pattern.op, []).append((position, rule))
         self.budget = _BUDGET_FLOOR + _BUDGET_PER_NODE * size
-        self.candidates: dict[str, tuple[Rule, ...]] = {}
+        self.candidates: dict[tuple[Op, ...], tuple[Rule, ...]] = {}
         self.final: dict[Node, Node] = {}
         self.applied: Counter[str] = Counter()
         self.total = 0
@@ -116,7 +116,7 @@ class _Driver:
         return rebuilt if rebuilt is not node else self._rewrite(node)
 
     def _rewrite(self, node: Node) -> Node:
-        for rule in self._rules_for(node.op.name):
+        for rule in self._rules_for(node.op, tuple(i.op for i in node.inputs)):
             for match in rule.matches(node):
                 with inherit_place(node):
                     result = rule.build(match)
@@ -124,11 +124,15 @@ class _Driver:
                     return self._accept(rule, node, result)
         return node
 
-    def _rules_for(self, name: str) -> Iterable[Rule]:
-        found = self.candidates.get(name)
+    def _rules_for(self, op: Op, operands: tuple[Op, ...]) -> Iterable[Rule]:
+        """Return the rules that may match a node of an op over operands of some ops."""
+        key = (op, *operands)
+        found = self.candidates.get(key)
         if found is None:
-            rows = sorted((*self.by_op.get(name, ()), *self.by_op.get(None, ())), key=lambda row: row[0])
-            found = self.candidates[name] = tuple(rule for _, rule in rows)
+            rows = (*self.by_op.get(op.name, ()), *self.by_op.get(None, ()))
+            fitting = [row for row in rows if may_match(row[1].pattern, op, operands)]
+            ordered = sorted(fitting, key=lambda row: row[0])
+            found = self.candidates[key] = tuple(rule for _, rule in ordered)
         return found
 
     def _accept(self, rule: Rule, node: Node, result: Node) -> Node:

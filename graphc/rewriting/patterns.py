@@ -21,7 +21,7 @@ import numpy as np
 from graphc.errors import PassError
 from graphc.ir import Node
 from graphc.ops import broadcast_to
-from graphc.ops.op import REGISTRY, make_node
+from graphc.ops.op import REGISTRY, Op, make_node
 from graphc.state import ConstantData
 from graphc.tensor import Tensor, as_tensor
 from graphc.types import DType, Scalar, TensorType
@@ -221,12 +221,28 @@ def _orders(pattern: Apply, node: Node) -> Iterator[tuple[Node, ...]]:
         yield node.inputs[::-1]
 
 
+def may_match(pattern: Apply, op: Op, operands: tuple[Op, ...]) -> bool:
+    """Tell whether a pattern can match a node of an op over operands of these ops."""
+    if pattern.operands is None:
+        return True
+    if len(pattern.operands) != len(operands):
+        return False
+    orders = (operands, operands[::-1]) if op.commutative and not pattern.ordered else (operands,)
+    return any(all(map(_may_be, pattern.operands, order)) for order in orders)
+
+
+def _may_be(pattern: Pattern, op: Op) -> bool:
+    if isinstance(pattern, Literal):
+        return op.name in _TRANSPARENT or op.name in ("full", "constant")
+    return not isinstance(pattern, Apply) or pattern.op in (None, op.name)
+
+
 def same_value(a: Node, b: Node) -> bool:
     """Tell whether two nodes are one, or equal constants."""
     if a is b:
         return True
     both_constant = a.op.name == b.op.name == "constant"
-    return both_constant and bool(a.payload.digest == b.payload.digest)
+    return both_constant and bool(a.payload.equals(b.payload))
 
 
 # -------------------------------------------------------------------- constants
