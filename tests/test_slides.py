@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import graphc as gx
-from graphc.codegen import slide_plan
+from graphc.codegen import choice, slide_plan, tile_slide
 from graphc.codegen.slide_plan import Layout
 from graphc.codegen.walks import Walk
 from graphc.lower.contraction import ContractionRegion
@@ -146,6 +146,45 @@ def test_an_adjoint_with_one_position_along_an_axis() -> None:
     check([x, w], [gradient], (2,), 1)
 
 
+# kernel, stride, dilation, and the heights of runs: of the convolution and of its adjoint
+RUNS = {
+    "square": ((3, 3), 1, 1, "3"),
+    "two heights": ((5, 5), 2, 1, "3_2"),
+    "fewer taps than classes": ((2, 5), 3, 1, "1"),
+    "dilated by the stride": ((4, 3), 2, 2, "4"),
+    "dilated within a class": ((3, 3), 1, 2, "1"),
+    "large": ((9, 7), 1, 1, "9"),
+}
+
+
+@pytest.mark.usefixtures("sliding")
+@pytest.mark.parametrize("case", RUNS.values(), ids=RUNS.keys())
+def test_taps_make_runs_along_the_rows_of_a_kernel(case: tuple[Any, ...]) -> None:
+    kernel, stride, dilation, heights = case
+    x, w = gx.placeholder("x", (2, 4, 25, 37)), gx.placeholder("w", (4, 1, *kernel))
+    y = gx.conv2d(x, w, stride, 3, dilation, 4)
+    g = gx.placeholder("g", y.shape)
+    program = check([x, w, g], [y, *gx.grad((y * g).sum(), [x])], (2,), 2)
+    found = [re.findall(r"slide_f32_1x\d+x\d+x\d+_([\d_]+)\(", k.source) for k in program.kernels]
+    assert found == [[heights], [heights]]
+
+
+def test_rows_are_loaded_once_for_all_taps_of_a_run() -> None:
+    function = tile_slide.function("slide_f32_1x7x2x16_5")
+    assert function is not None
+    assert function.text.count("load <16 x float>") == (7 + 5 - 1) * 2
+    assert function.text.count("@llvm.fmuladd") == 7 * 2 * 5
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("planes", [1, 4, 8])
+def test_tiles_fit_the_registers(planes: int, width: int) -> None:
+    for ways in ([((1, 49),), ((7, 7),)], [((1, 75),), ((3, 15), (2, 15))]):
+        tile, runs = tile_slide.choose("f32", planes, 28, 28, ways, width)
+        assert runs in ways
+        assert tile.registers <= choice.REGISTERS[width]
+
+
 @pytest.mark.usefixtures("sliding")
 @pytest.mark.parametrize(("dtype", "width"), [("float32", 16), ("float64", 32), ("float64", 64)])
 def test_every_register_width(width: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +195,7 @@ def test_every_register_width(width: int, dtype: str, monkeypatch: pytest.Monkey
     program = check([x, w, g], [y, *gx.grad((y * g).sum(), [x])], (2,), 2)
     lanes = width // np.dtype(dtype).itemsize
     for kernel in program.kernels:
-        tiles = r"slide_f\d\d_\d+x\d+x\d+x(\d+)\(|(?:classes|join)_f\d\d_\d+x(\d+)\("
+        tiles = r"slide_f\d\d_\d+x\d+x\d+x(\d+)_|(?:classes|join)_f\d\d_\d+x(\d+)\("
         assert {a or b for a, b in re.findall(tiles, kernel.source)} == {str(lanes)}
 
 

@@ -6,7 +6,6 @@ stride 1 with these taps.  Rows of all classes are then joined into rows of resu
 
     for each image and group of channels:
         copy the planes of the gradient with their padding
-        pack the weights, class by class
         for each block of rows:
             for each class:
                 tiles                     sums of the class's own taps
@@ -35,47 +34,46 @@ class SlidesByClass(Slides):
         # Elements of a block of one class.
         self.part = self.block * self.row + self.slack
         self.around = "0"
+        self.heights = len(plan.runs.groups)
 
     def allocate(self) -> None:
-        """Name the working memory: that of all schedules, sums of every class, and weights in their order."""
+        """Name the working memory: that of all schedules, and the sums of every class."""
         super().allocate()
         self.parts = self.memory(self.down * self.across * self.m * self.part)
-        self.panel = self.memory(self.m * self.k)
 
     # -- operands
     def tables(self) -> list[Scratch]:
-        """Name the tables: of shifts, of where each step went, and of where the steps of a class begin."""
-        emitter, shifts = self.emitter, super().tables()
-        more = [Scratch(count, INT64, shared=True) for count in (self.k, self.plan.classes + 1)]
-        self.places, self.firsts = (emitter.buffer(t, (t.count,), INT64).name for t in more)
-        return [*shifts, *more]
+        """Name the tables: of runs, and of where those of each class and height begin."""
+        tables, count = super().tables(), self.plan.classes * self.heights + 1
+        begins = Scratch(count, INT64, shared=True)
+        self.begins = self.emitter.buffer(begins, (count,), INT64).name
+        return [*tables, begins]
 
     def fill_steps(self) -> None:
-        """Tabulate how far each step of a sum shifts the planes, class by class."""
-        emitter, region, axes = self.emitter, self.region, self.plan.walk.axes
-        number, kind = emitter.fresh("q"), emitter.fresh("c")
+        """Tabulate how far each run shifts the planes, and where its weights begin, class by class."""
+        emitter, axes = self.emitter, self.plan.walk.axes
+        number, group = emitter.fresh("q"), emitter.fresh("c")
         emitter.line(f"{number} = 0")
-        emitter.line(f"{kind} = 0")
+        emitter.line(f"{group} = 0")
         remainders: dict[Expr, str] = {}
         for variable, phase in zip(self.columns, self.plan.phases, strict=True):
             remainders[variable] = emitter.fresh("r")
             emitter.open(f"for {remainders[variable]} in range({phase}):")
-        emitter.line(f"{self.firsts}[{kind}] = {number}")
-        opened = self.open(region.inner, region.shape.inner)
-        moved = {a: self.moved(axis, remainders) for a, axis in enumerate(axes) if axis.factors}
-        tests = [f"({text}) % {axes[a].divisor} == 0" for a, text in moved.items() if axes[a].divisor > 1]
-        emitter.open(f"if {' and '.join(tests)}:", conditional=True)
-        terms = [
-            self.layout.place_text(a, f"({text}) // {axes[a].divisor} - {axes[a].low}")
-            for a, text in moved.items()
-        ]
-        emitter.line(f"{self.shifts}[{number}] = {' + '.join(terms)}")
-        emitter.line(f"{self.places}[{self.flat(region.inner, region.shape.inner)}] = {number}")
-        emitter.line(f"{number} = {number} + 1")
-        self.close(opened + 1)
-        emitter.line(f"{kind} = {kind} + 1")
+        for tall, taps in self.plan.runs.groups:
+            emitter.line(f"{self.begins}[{group}] = {number}")
+            opened = self.open_runs(tall, taps)
+            moved = {a: self.moved(axis, remainders) for a, axis in enumerate(axes) if axis.factors}
+            tests = [f"({text}) % {axes[a].divisor} == 0" for a, text in moved.items() if axes[a].divisor > 1]
+            emitter.open(f"if {' and '.join(tests)}:", conditional=True)
+            terms = [
+                self.layout.place_text(a, f"({text}) // {axes[a].divisor} - {axes[a].low}")
+                for a, text in moved.items()
+            ]
+            self.note_run(number, " + ".join(terms))
+            self.close(opened + 1)
+            emitter.line(f"{group} = {group} + 1")
         self.close(len(remainders))
-        emitter.line(f"{self.firsts}[{kind}] = {number}")
+        emitter.line(f"{self.begins}[{group}] = {number}")
 
     def moved(self, axis: Axis, remainders: dict[Expr, str]) -> str:
         """Return what is read on an axis, before it is divided, by the first position of a class."""
@@ -85,17 +83,6 @@ class SlidesByClass(Slides):
         ]
         inner = [(v, f) for v, f in axis.factors.items() if v in self.region.inner]
         return " + ".join([*terms, *(f"{self.emitter.operand(v)} * {f}" for v, f in inner)])
-
-    def weights(self) -> tuple[str, str, str]:
-        """Pack the weights of this unit; return where they begin, and the strides of rows and of steps."""
-        emitter, region, spec = self.emitter, self.region, self.region.shape
-        opened = self.open((*region.rows, *region.inner), (*spec.rows, *spec.inner))
-        step = f"{self.places}[{self.flat(region.inner, spec.inner)}]"
-        place = f"({self.flat(region.rows, spec.rows)}) * {self.k} + {step}"
-        value = emitter.text(region.lhs)
-        emitter.line(f"{self.panel}[{place}] = {value}")
-        self.close(opened)
-        return f"addr({self.panel}, 0", str(self.k), "1"
 
     # -- sums
     def open_planes(self) -> tuple[int, str, str]:
@@ -111,14 +98,16 @@ class SlidesByClass(Slides):
 
     def tiles(self, base: str, first: str, weights: tuple[str, str, str], unit: str) -> None:
         """Compute a block of rows of each plane: the sums of every class, then rows of all."""
-        emitter, classes, (start, row, step) = self.emitter, self.down * self.across, weights
-        kind, low, count = (emitter.fresh(p) for p in "cqq")
+        emitter, classes = self.emitter, self.down * self.across
+        kind, group, low = (emitter.fresh(p) for p in "ccq")
         emitter.open(f"for {kind} in range({classes}):")
-        number = f"({self.around}) * {classes} + {kind}"
-        emitter.line(f"{low} = {self.firsts}[{number}]")
-        emitter.line(f"{count} = {self.firsts}[{number} + 1] - {low}")
+        emitter.line(f"{group} = (({self.around}) * {classes} + {kind}) * {self.heights}")
+        emitter.line(f"{low} = {self.begins}[{group}]")
+        counts = [
+            f"{self.begins}[{group} + {n + 1}] - {self.begins}[{group} + {n}]" for n in range(self.heights)
+        ]
         parts = f"addr({self.parts}, {kind} * {self.m * self.part}"
-        self.add_up(base, first, (f"{start} + {low}", row, step), (low, count), (parts, self.part))
+        self.add_up(base, first, weights, (f"{low} * 2", counts), (parts, self.part))
         emitter.close()
         self.join(unit)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from graphc.codegen import tile_classes, tile_slide, walks
+from graphc.codegen import slide_runs, tile_classes, tile_slide, walks
 from graphc.codegen.contraction_loops import live, static, strided_in
 from graphc.codegen.scalar import SHORT
+from graphc.codegen.slide_runs import Runs
 from graphc.codegen.tile_slide import SlideTile
 from graphc.codegen.walks import Axis, Scheme, Walk, moves
 from graphc.dims import Dim
@@ -96,6 +97,8 @@ class Plan:
         Sizes of the columns' axes, from the outermost: planes, rows and positions of a row.
     phases : tuple of int
         For each of these axes, into how many classes positions fall that read other steps of the sum.
+    runs : Runs
+        How the steps of the sum are grouped.
     """
 
     walk: Walk
@@ -104,6 +107,7 @@ class Plan:
     tile: SlideTile
     lines: tuple[int, ...]
     phases: tuple[int, ...]
+    runs: Runs
 
     @property
     def classes(self) -> int:
@@ -126,8 +130,8 @@ def find(region: ContractionRegion, walk: Walk, width: int) -> Plan | None:
     lines = tuple(_int(d) for v, d in zip(region.cols, region.shape.cols, strict=True) if v.kind == "index")
     walk = _rounded(walk, dict(zip(columns, lines, strict=True)))
     height, length = planes_of(lines, phases)
-    steps = max(1, k // math.prod(phases))
-    tile = tile_slide.choose(SHORT[region.dtype], m, height, length, steps, width)
+    ways = {runs.counts(math.prod(phases)): runs for runs in slide_runs.find(region, walk, strides)}
+    tile, chosen = tile_slide.choose(SHORT[region.dtype], m, height, length, list(ways), width)
     copies = walk.padded or any(s > 1 for s in strides) or length < tile.lanes
     extents = tuple(_int(axis.extent) if axis.factors else 1 for axis in walk.axes)
     if copies:
@@ -136,7 +140,7 @@ def find(region: ContractionRegion, walk: Walk, width: int) -> Plan | None:
         whole = tuple(_int(d) if a else 1 for a, d in enumerate(walk.load.data.type.shape))
         layout = Layout.of(whole, strides)
     fits = k <= STEPS and (not copies or layout.size <= COPIED)
-    return Plan(walk, layout, copies, tile, lines, phases) if fits else None
+    return Plan(walk, layout, copies, tile, lines, phases, ways[chosen]) if fits else None
 
 
 def planes_of(lines: tuple[int, ...], phases: tuple[int, ...]) -> tuple[int, int]:
@@ -218,13 +222,14 @@ def scheme(region: ContractionRegion, plan: Plan) -> Scheme:
     tile, n = plan.tile, math.prod(plan.lines)
     height, length = planes_of(plan.lines, plan.phases)
     outer = math.prod(plan.lines[:-2]) * math.prod(plan.phases[-2:])
-    cycles = outer * tile.cycles(m, height, length, k // plan.classes) + _RESULT * m * n / tile.lanes + _PLANE
+    cycles = outer * tile.cycles(m, height, length, plan.runs.counts(plan.classes))
+    cycles += _RESULT * m * n / tile.lanes + _PLANE
     if plan.classes > 1:
         cycles += m * (n / plan.lines[-1] * _ROW + n / tile.lanes * _COPY)
     if plan.copies:
         rows = plan.layout.size // max(1, _int(plan.walk.axes[-1].extent))
         cycles += rows * _ROW + _COPY * plan.layout.size / tile.lanes
-    if plan.classes > 1 or weights_in_place(region) is None:
+    if weights_in_place(region) is None:
         cycles += 4 * m * k
     # Planes alone are shared among threads.
     groups = static(region.extent("batch"))

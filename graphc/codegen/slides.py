@@ -1,7 +1,8 @@
 """Sliding planes: convolutions with few channels in each group, such as depthwise ones.
 
 A plane of results is the sum of one plane of the image for each tap, shifted by where the tap lies and
-multiplied with its weight.  Parts of the plane stay in registers while all taps are added::
+multiplied with its weight.  Parts of the plane stay in registers while all taps are added, in runs of taps
+that read one row after the other (`slide_runs`)::
 
     for each image and group of channels, or several if they are small:
         copy the planes of the image with their padding, in classes if there is a stride
@@ -138,21 +139,46 @@ class Slides(Loops):
     # -- operands
     def tables(self) -> list[Scratch]:
         """Name the tables that are filled beforehand; return their memory."""
-        steps = Scratch(self.k, INT64, shared=True)
-        self.shifts = self.emitter.buffer(steps, (self.k,), INT64).name
+        count = 2 * self.plan.runs.count
+        steps = Scratch(count, INT64, shared=True)
+        self.steps = self.emitter.buffer(steps, (count,), INT64).name
         return [steps]
 
     def fill_steps(self) -> None:
-        """Tabulate how far each step of a sum shifts the planes."""
+        """Tabulate how far each run shifts the planes, and where its weights begin."""
         emitter, region, axes = self.emitter, self.region, self.plan.walk.axes
-        opened = self.open(region.inner, region.shape.inner)
-        terms: list[str] = []
-        for a, axis in enumerate(axes):
-            moved = [f"{emitter.operand(v)} * {f}" for v, f in axis.factors.items() if v in region.inner]
-            if axis.factors:
-                terms.append(self.layout.place_text(a, " + ".join([str(axis.start), *moved])))
-        emitter.line(f"{self.shifts}[{self.flat(region.inner, region.shape.inner)}] = {' + '.join(terms)}")
-        self.close(opened)
+        number = emitter.fresh("q")
+        emitter.line(f"{number} = 0")
+        for tall, taps in self.plan.runs.groups:
+            opened = self.open_runs(tall, taps)
+            terms: list[str] = []
+            for a, axis in enumerate(axes):
+                moved = [f"{emitter.operand(v)} * {f}" for v, f in axis.factors.items() if v in region.inner]
+                if axis.factors:
+                    terms.append(self.layout.place_text(a, " + ".join([str(axis.start), *moved])))
+            self.note_run(number, " + ".join(terms))
+            self.close(opened)
+
+    def open_runs(self, tall: int, taps: range) -> int:
+        """Open loops over runs of one height, at their topmost rows; return how many loops there are."""
+        emitter, region, runs = self.emitter, self.region, self.plan.runs
+        pairs = zip(region.inner, region.shape.inner, strict=True)
+        others = [(v, d) for v, d in pairs if v is not runs.variable]
+        opened = 0
+        if runs.variable is not None:
+            tap, first = emitter.fresh("i"), emitter.fresh("i")
+            emitter.open(f"for {tap} in range({taps.start}, {taps.stop}):", [runs.variable])
+            emitter.line(f"{first} = {tap} + {(tall - 1) * runs.period if runs.falls else 0}")
+            emitter.name(runs.variable, first)
+            opened = 1
+        return opened + self.open(tuple(v for v, _ in others), tuple(d for _, d in others))
+
+    def note_run(self, number: str, shift: str) -> None:
+        """Tabulate the run at the current variables."""
+        emitter, region = self.emitter, self.region
+        emitter.line(f"{self.steps}[{number} * 2] = {shift}")
+        emitter.line(f"{self.steps}[{number} * 2 + 1] = {self.flat(region.inner, region.shape.inner)}")
+        emitter.line(f"{number} = {number} + 1")
 
     def in_place(self) -> str:
         """Return where the planes of this unit begin in the images, as text."""
@@ -262,20 +288,21 @@ class Slides(Loops):
     def tiles(self, base: str, first: str, weights: tuple[str, str, str], unit: str) -> None:
         """Compute a block of rows of each plane."""
         sums = f"addr({self.sums}, {unit} * {self.m * self.plane}"
-        self.add_up(base, first, weights, ("0", str(self.k)), (sums, self.plane))
+        counts = [str(len(taps) * self.plan.runs.others) for _, taps in self.plan.runs.groups]
+        self.add_up(base, first, weights, ("0", counts), (sums, self.plane))
 
     def add_up(
         self,
         base: str,
         first: str,
         weights: tuple[str, str, str],
-        steps: tuple[str, str],
+        runs: tuple[str, list[str]],
         target: tuple[str, int],
     ) -> None:
-        """Add up some steps of a block of rows of each plane.
+        """Add up some runs of a block of rows of each plane.
 
-        `steps` are the first of them and their number, `target` is a call of ``addr`` that an offset is
-        appended to, and the distance of two planes there.
+        `runs` are where they begin in the table and the number of each height, `target` is a call of
+        ``addr`` that an offset is appended to, and the distance of two planes there.
         """
         emitter, tile, width = self.emitter, self.tile, self.tile.vectors * self.tile.lanes
         p, y, x = (
@@ -290,8 +317,9 @@ class Slides(Loops):
         planes = f"addr({self.source_name}, {base} + ({first} + {y}) * {pitch} + {x}), {pitch}"
         sums = f"{target[0]} + {p} * {target[1]} + {y} * {self.row} + {x})"
         last = max(0, min(self.row, width) - tile.lanes)
-        sizes = f"{target[1]}, {self.row}, {last}, {steps[1]}"
-        emitter.line(f"{tile.name}({a}, {planes}, addr({self.shifts}, {steps[0]}), {sums}, {sizes})")
+        spacing = f"{step} * {self.plan.runs.apart}"
+        sizes = ", ".join([str(target[1]), str(self.row), str(last), *runs[1]])
+        emitter.line(f"{tile.name}({a}, {planes}, addr({self.steps}, {runs[0]}), {spacing}, {sums}, {sizes})")
         self.close(3)
 
     def open_tiles(self, prefix: str, extent: int, size: int) -> str:
