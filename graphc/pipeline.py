@@ -17,7 +17,7 @@ from typing import Protocol
 
 from graphc.errors import ArgumentError, GraphcError, PassError, Where, caller
 from graphc.history import History, recording
-from graphc.ir import Graph, Node, verify
+from graphc.ir import Graph, Inferred, Node, verify
 from graphc.lower.rules import Alias, Control, Item, Leaf
 from graphc.vectorization import one_by_one
 
@@ -260,7 +260,8 @@ class _Run:
     """One run: the stages so far, and the nodes that are known to be sound."""
 
     def __init__(self, graph: Graph) -> None:
-        verify(graph)
+        self.inferred: Inferred = {}
+        verify(graph, known=self.inferred)
         self.trusted: set[Node] = set(graph.nodes)
         nodes, kernels = len(graph.nodes), kernel_count(graph)
         slow = ((where, f"{op} has no rule for many rows") for where, op in one_by_one(graph))
@@ -315,7 +316,7 @@ class _Run:
         try:
             if not isinstance(after, Graph):
                 raise PassError("the result is not a Graph", expected="Graph", given=type(after).__name__)
-            verify(after, self.trusted)
+            verify(after, self.trusted, self.inferred)
             _check_interface(before, after)
         except GraphcError as error:
             raise self._failure(name, error) from error

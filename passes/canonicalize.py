@@ -12,6 +12,7 @@ from graphc.dims import Shape
 from graphc.ir import Graph, Node
 from graphc.leaves import constant
 from graphc.lower.rules import Alias, Barrier
+from graphc.ops.op import Op
 from graphc.rewriting import Match, Rule, anything, apply_rules, constant_of, op, var
 from graphc.tensor import Tensor
 from graphc.types import FLOATS, INT64, DType
@@ -23,11 +24,12 @@ RESHAPES = ("reshape", "expand_dims", "squeeze")
 
 
 # ------------------------------------------------------------------- identities
+def _is_alias(op: Op) -> bool:
+    return isinstance(op.lowering, Alias) and not isinstance(op.lowering, Barrier)
+
+
 def _is_identity(match: Match) -> bool:
     root = match.root
-    rule = root.op.lowering
-    if not isinstance(rule, Alias) or isinstance(rule, Barrier):
-        return False
     return bool(root.inputs) and root.type == root.inputs[0].type
 
 
@@ -88,8 +90,12 @@ def _squeezed(match: Match) -> Tensor:
 
 
 # -------------------------------------------------------------------- constants
+def _is_commutative(op: Op) -> bool:
+    return op.commutative
+
+
 def _puts_constant_first(match: Match) -> bool:
-    return match.root.op.commutative and not _is_constant(match.node("x"))
+    return not _is_constant(match.node("x"))
 
 
 def _is_constant(node: Node) -> bool:
@@ -110,9 +116,14 @@ def _add_negative(match: Match) -> Tensor:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("identity(x) --> x", anything(), lambda m: Tensor(m.root.inputs[0]), _is_identity),
+    Rule("identity(x) --> x", anything(of=_is_alias), lambda m: Tensor(m.root.inputs[0]), _is_identity),
     # -- constants
-    Rule("c op x --> x op c", op(None, C, X, ordered=True), _swapped, _puts_constant_first),
+    Rule(
+        "c op x --> x op c",
+        op(None, C, X, ordered=True, of=_is_commutative),
+        _swapped,
+        _puts_constant_first,
+    ),
     Rule("x - c --> x + (-c)", op("subtract", X, C), _add_negative, _has_one_value),
     # -- conversions
     Rule("astype(x, own dtype) --> x", op("astype", X), X, _keeps_type),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graphc.ir import Graph
 from graphc.lower.rules import Expand
-from graphc.ops.op import expand, expand_all
+from graphc.ops.op import Op, expand, expand_all
 from graphc.rewriting import Match, Rule, anything, apply_rules, op
 from graphc.tensor import Tensor
 from graphc.types import TupleType
@@ -18,13 +18,13 @@ __all__ = ["ExpandComposites"]
 _BUDGET = 1_000_000
 
 
-def _is_composite(match: Match) -> bool:
+def _is_composite(op: Op) -> bool:
+    return isinstance(op.lowering, Expand)
+
+
+def _has_one_result(match: Match) -> bool:
     # Several results are expanded where they are read.
-    return isinstance(match.root.op.lowering, Expand) and not isinstance(match.root.type, TupleType)
-
-
-def _is_item_of_composite(match: Match) -> bool:
-    return isinstance(match.root.inputs[0].op.lowering, Expand)
+    return not isinstance(match.root.type, TupleType)
 
 
 def _item(match: Match) -> Tensor:
@@ -33,17 +33,16 @@ def _item(match: Match) -> Tensor:
 
 EXPAND = Rule(
     "composite op --> its expansion",
-    anything(),
+    anything(of=_is_composite),
     lambda m: Tensor(expand(m.root)),
-    _is_composite,
+    _has_one_result,
     budget=_BUDGET,
 )
 
 EXPAND_ITEM = Rule(
     "result of a composite op --> its expansion",
-    op("item", anything()),
+    op("item", anything(of=_is_composite)),
     _item,
-    _is_item_of_composite,
     budget=_BUDGET,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,11 +20,12 @@ from graphc.passes import (
 
 import graphc as gx
 from graphc import ops
-from graphc.errors import ArgumentError, PassError
-from graphc.ir import Graph
+from graphc.errors import ArgumentError, GraphError, PassError
+from graphc.ir import Graph, Inferred, Node, verify
 from graphc.pipeline import Pass, Pipeline, Repeat, kernel_count
-from graphc.rewriting import Rule, apply_rules, op, var
+from graphc.rewriting import Match, Rule, apply_rules, op, var
 from graphc.tensor import Tensor
+from graphc.types import TensorType
 
 X = var("x")
 
@@ -176,7 +178,12 @@ def test_only_new_nodes_are_verified_again(monkeypatch: pytest.MonkeyPatch) -> N
         y = ops.tanh(y)
     seen: list[str] = []
     original = op_module.infer
-    monkeypatch.setattr(op_module, "infer", lambda node: seen.append(node.op.name) or original(node))
+
+    def noting(node: Node, said: Inferred) -> TensorType:
+        seen.append(node.op.name)
+        return original(node, said)
+
+    monkeypatch.setattr(op_module, "infer", noting)
     graph = _graph(ops.log(1 + ops.exp(y)))
     Pipeline([]).run(graph)
     at_start = len(seen)
@@ -184,7 +191,40 @@ def test_only_new_nodes_are_verified_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(seen) - at_start < at_start + 12
 
 
+def test_type_rules_are_asked_once_and_every_node_is_compared() -> None:
+    x = _input()
+    y = ops.exp(ops.tanh(ops.tanh(ops.tanh(x))))
+    said: Inferred = {}
+    verify(_graph(y), known=said)
+    assert [op.name for op, _, _ in said] == ["tanh", "exp"]
+    other = ops.tanh(y).node
+    false = replace(other, type=x.astype("float32").type)
+    verify(Graph((x.node,), (other,)), known=said)
+    with pytest.raises(GraphError, match="tanh has a wrong type"):
+        verify(Graph((x.node,), (false,)), known=said)
+
+
 # ------------------------------------------------------------------- the driver
+def test_rules_are_tried_only_where_their_ops_may_be() -> None:
+    tried: list[tuple[str, str]] = []
+
+    def noting(name: str) -> Callable[[Match], bool]:
+        return lambda m: tried.append((name, m.root.op.name)) is not None
+
+    x = _input()
+    patterns = {
+        "some": op(None, X, of=lambda o: o.name == "exp"),
+        "pair": op("add", 1, op("exp", X)),
+        "in order": op("add", 1, op("exp", X), ordered=True),
+        "over others": op("exp", op("tanh", X)),
+        "three": op("add", X, X, X),
+    }
+    rules = tuple(Rule(name, p, X, noting(name)) for name, p in patterns.items())
+    graph = _graph(ops.add(ops.exp(x), 1))
+    assert apply_rules(graph, rules) is graph
+    assert tried == [("some", "exp"), ("pair", "add")]
+
+
 def test_a_replacement_of_another_type_is_refused() -> None:
     rule = Rule("exp(x) --> float32", op("exp", X), lambda m: m["x"].astype("float32"))
     with pytest.raises(PassError, match="changed the type of exp") as caught:

@@ -334,6 +334,8 @@ def packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let products pack what lasts once, however little that saves."""
     monkeypatch.setattr(choice, "_KEPT", 0)
     monkeypatch.setitem(choice._PACKING, "once", -1e9)
+    # Without the memory of what was chosen before.
+    monkeypatch.setattr(choice, "choose", choice.choose.__wrapped__)
 
 
 def _lasting(shape: tuple[int, ...], dtype: str) -> gx.Variable:

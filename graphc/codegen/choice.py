@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 # Vector registers that a tile may fill, by vector width in bytes.
@@ -217,6 +218,7 @@ class Choice(Generic[S]):
         return str(self.best)
 
 
+@lru_cache(maxsize=4096)
 def choose(problem: Problem) -> Choice[Candidate]:
     """Rank the schedules of a contraction: the best tile of every form and orientation."""
     found = [_cheapest(tiles(problem, swapped=False)), *sweeps(problem, swapped=False)]

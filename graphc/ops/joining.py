@@ -89,7 +89,7 @@ def _concat_rule(ctx: Infer, *types: TensorType, axis: int) -> TensorType:
         if t.ndim != first.ndim:
             ctx.shape_error("operands differ in rank", first, t)
         for a in range(t.ndim):
-            if a != axis:
+            if a != axis and shape[a] != t.shape[a]:
                 shape[a] = ctx.same(shape[a], t.shape[a], f"sizes of axis {a} differ in {first} and {t}")
         shape[axis] = shape[axis] + t.shape[axis]
     return TensorType(tuple(shape), first.dtype)

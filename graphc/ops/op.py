@@ -20,7 +20,7 @@ from graphc.dims import Dim, Shape
 from graphc.errors import UNKNOWN, DTypeError, GraphcError, GraphError, ShapeError, Where, caller
 from graphc.feeds import DimCheck, at_most
 from graphc.history import on_behalf_of
-from graphc.ir import Attrs, Node
+from graphc.ir import Attrs, Inferred, Node
 from graphc.lower.rules import Control, Expand, Fused, Leaf, Lowering
 from graphc.ops.attributes import Attributes
 from graphc.types import DTYPES, DType, TensorType
@@ -268,11 +268,19 @@ def make_node(
     return Node(op, inputs, frozen, type, name, place, payload, tuple(ctx.checks))
 
 
-def infer(node: Node) -> TensorType:
-    """Return what the type rule says of `node` (leaves and nodes with sub-graphs carry their own type)."""
+def infer(node: Node, said: Inferred) -> TensorType:
+    """Return what the type rule says of `node` (leaves and nodes with sub-graphs carry their own type).
+
+    A rule is asked once for each combination of attributes and operand types that is not in `said`.
+    """
     if isinstance(node.op.lowering, (Leaf, Fused, Control)):
         return node.type
-    return node.op.infer(Infer(node.op.name, node.where), *(n.type for n in node.inputs), **node.attrs)
+    types = tuple(n.type for n in node.inputs)
+    key = (node.op, node.attrs, types)
+    found = said.get(key)
+    if found is None:
+        found = said[key] = node.op.infer(Infer(node.op.name, node.where), *types, **node.attrs)
+    return found
 
 
 _place: ContextVar[Where | None] = ContextVar("graphc_place", default=None)

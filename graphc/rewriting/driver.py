@@ -86,9 +86,14 @@ class _Driver:
         self.total = 0
 
     def settle(self, start: Node) -> None:
-        """Find the final form of a node; its operands, and what replaces it, come first."""
+        """Find the final form of a node whose operands have theirs; what replaces it comes first."""
+        if start in self.final:
+            return
+        # Most nodes stay as they are.
+        result = self._step(start)
+        self._close(start, result)
+        becomes = {start: result}
         stack = [start]
-        becomes: dict[Node, Node] = {}
         while stack:
             node = stack[-1]
             if node in self.final:

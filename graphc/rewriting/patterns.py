@@ -47,13 +47,14 @@ class Literal:
 
 @dataclass(frozen=True)
 class Apply:
-    """An op over operand patterns; no `op` means any op, no `operands` any operands."""
+    """An op over operand patterns; no `op` means any op that `of` admits, no `operands` any operands."""
 
     op: str | None
     operands: tuple[Pattern, ...] | None
     attrs: tuple[tuple[str, Any], ...] = ()
     bind: str | None = None
     ordered: bool = False
+    of: Callable[[Op], bool] | None = None
 
 
 Pattern = Var | Literal | Apply
@@ -80,6 +81,7 @@ def op(
     *operands: Pattern | Scalar,
     bind: str | None = None,
     ordered: bool = False,
+    of: Callable[[Op], bool] | None = None,
     **attrs: Any,
 ) -> Apply:
     """Return a pattern that matches an op over operands.
@@ -94,16 +96,18 @@ def op(
         Name under which the node itself can be read from the match.
     ordered : bool
         Match the operands of a commutative op only as written.
+    of : callable, optional
+        Which ops match, where none is named.
     **attrs
         Parameters that the node must have.
     """
     parts = tuple(Literal(p) if isinstance(p, (bool, int, float)) else p for p in operands)
-    return Apply(name, parts, tuple(attrs.items()), bind, ordered)
+    return Apply(name, parts, tuple(attrs.items()), bind, ordered, of)
 
 
-def anything(name: str | None = None) -> Apply:
-    """Return a pattern that matches every node, or every node of one op, over any operands."""
-    return Apply(name, None)
+def anything(name: str | None = None, of: Callable[[Op], bool] | None = None) -> Apply:
+    """Return a pattern that matches every node, or every node of an op or of some, over any operands."""
+    return Apply(name, None, of=of)
 
 
 # ---------------------------------------------------------------------- matches
@@ -203,7 +207,7 @@ def _match_all(patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], bound: Bi
 
 
 def _applies(pattern: Apply, node: Node) -> bool:
-    if pattern.op is not None and node.op.name != pattern.op:
+    if not _names(pattern, node.op):
         return False
     if pattern.operands is not None and len(pattern.operands) != len(node.inputs):
         return False
@@ -221,8 +225,14 @@ def _orders(pattern: Apply, node: Node) -> Iterator[tuple[Node, ...]]:
         yield node.inputs[::-1]
 
 
+def _names(pattern: Apply, op: Op) -> bool:
+    return pattern.op in (None, op.name) and (pattern.of is None or pattern.of(op))
+
+
 def may_match(pattern: Apply, op: Op, operands: tuple[Op, ...]) -> bool:
     """Tell whether a pattern can match a node of an op over operands of these ops."""
+    if not _names(pattern, op):
+        return False
     if pattern.operands is None:
         return True
     if len(pattern.operands) != len(operands):
@@ -234,7 +244,7 @@ def may_match(pattern: Apply, op: Op, operands: tuple[Op, ...]) -> bool:
 def _may_be(pattern: Pattern, op: Op) -> bool:
     if isinstance(pattern, Literal):
         return op.name in _TRANSPARENT or op.name in ("full", "constant")
-    return not isinstance(pattern, Apply) or pattern.op in (None, op.name)
+    return not isinstance(pattern, Apply) or _names(pattern, op)
 
 
 def same_value(a: Node, b: Node) -> bool:
