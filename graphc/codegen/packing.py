@@ -142,9 +142,12 @@ class Panels(Loops):
         self.emitter.buffer(panels, (count,), panels.dtype)
         return panels
 
-    def rhs_panel(self) -> str:
-        """Return the memory for one strip of one chunk of rhs."""
-        count, dtype = self.chunk * self.rest * self.cols, self.region.dtype
+    def rhs_panel(self, *, pitched: bool = False) -> str:
+        """Return the memory for one strip of one chunk of rhs; `pitched` if its columns lie at `pitch`."""
+        steps, dtype = self.chunk * self.rest, self.region.dtype
+        if not pitched and isinstance(self.k, int) and isinstance(steps, int):
+            steps = min(steps, max(self.k, 1))
+        count = steps * self.cols
         return self.emitter.buffer(Scratch(count, dtype), (count,), dtype).name
 
     @property

@@ -370,7 +370,7 @@ class Product(Panels):
         start = f"{at} + {self.strip} * {own}"
         if not packing:
             return f"addr({name}, {start})", own if form == "dot" else inner
-        panel = self.rhs_panel()
+        panel = self.rhs_panel(pitched=form == "dot")
         place = self.emitter.fresh("o")
         self.emitter.line(f"{place} = {start}")
         if form == "dot":
