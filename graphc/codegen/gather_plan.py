@@ -14,8 +14,11 @@ from graphc.lower import expr
 from graphc.lower.contraction import ContractionRegion
 from graphc.lower.expr import Expr
 
-# Rows of a block, whose unfinished sums should stay in the L2 cache.
+# Rows of a group of small images that are computed together.
 ROWS = 512
+# Rows of a block at most, which one thread computes for one strip of channels: the sums stay in the L1 cache,
+# and threads that finish their last blocks at different times wait half as long as with blocks of 512.
+BLOCK = 256
 # Inner steps of a chunk: the panel's chunk, 128 bytes a step, should stay there, too.  Every chunk but the
 # first adds to sums that were stored, at the price of some hundred steps.
 STEPS = 2400

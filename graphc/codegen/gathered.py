@@ -25,7 +25,7 @@ from graphc.codegen import joined, tile_ahead
 from graphc.codegen.contraction_loops import live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
-from graphc.codegen.gather_plan import ROWS, Blocks, Plan
+from graphc.codegen.gather_plan import BLOCK, Blocks, Plan
 from graphc.codegen.loops import Stage, preparation
 from graphc.dims import Dim
 from graphc.lower.contraction import ContractionRegion
@@ -41,6 +41,12 @@ _COPIED = 8
 SMALL, ONWARD = 1 << 12, 128
 # Elements between two columns of sums beyond their rows, so that columns do not collide in a cache set.
 STAGGER = 16
+
+
+def _even_blocks(extent: int, limit: int) -> int:
+    """Return the length of evenly long blocks of at most `limit`."""
+    blocks = max(1, -(-extent // limit))
+    return max(1, -(-extent // blocks))
 
 
 class Gathered(Operands):
@@ -67,7 +73,9 @@ class Gathered(Operands):
         self.line_sizes = tuple(extents[v] for v in self.lines)
         # Blocks are cut between positions, or between lines of them if the epilogue walks lines.
         unit = 1 if self.flat_columns else -(-self.length // plan.phases.get(self.last, 1))
-        self.lines_of_block = max(1, ROWS // unit)
+        self.lines_of_block = _even_blocks(-(-self.most_rows // unit), max(1, BLOCK // unit))
+        if unit == 1:
+            self.lines_of_block += -self.lines_of_block % self.tile.rows
         block = min(self.lines_of_block * unit, self.most_rows)
         self.sum_pitch = -(-block // self.tile.rows) * self.tile.rows + STAGGER
         self.blocks = -(-self.most_rows // (self.lines_of_block * unit))
