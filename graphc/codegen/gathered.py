@@ -290,9 +290,9 @@ class Gathered(Operands):
         self.claim_results(strip, start, r, f"{k} + {self.chunk} >= {steps}")
         call = f"(addr({source[0]}, {source[1]}), {at}, addr({self.steps}, {first} + {k}), "
         call += f"addr({self.panels}, {panel} + {k} * {tile.cols}), addr({self.sums}, {r}), "
+        call += f"{self.sum_pitch}, {length}, {k}"
         form, ahead = self.fetch_ahead(table, r, length)
-        call += f"{self.sum_pitch}, {length}, {k}, {ahead})"
-        emitter.line(f"{tile.name}_{form}{call}")
+        emitter.line(f"{tile.name}_{form}{call}, {ahead})" if form else f"{tile.name}{call})")
         self.close(2)
 
     def fetch_ahead(self, table: str, r: str, length: str) -> tuple[str, str]:
@@ -300,8 +300,11 @@ class Gathered(Operands):
 
         Every tile asks for one line a step of the panel behind its own chunk, which is multiplied next.
         Where few steps make the panel small, images that no copy has brought near are worth more.
+        Classes of positions have short panels each, and are a fifth slower if they fetch ahead.
         """
         tile = self.tile
+        if self.phases > 1:
+            return "", ""
         if not self.plan.copies and self.k * tile.cols <= SMALL:
             last = self.phases * self.most_rows - 1
             return "onward", f"{self.rows}[min({table} + {r} + {ONWARD}, {last})]"
