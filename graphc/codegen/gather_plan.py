@@ -145,7 +145,7 @@ class Blocks:
         tile = choose(dtype, _int(region.extent("rows")), width)
         n, steps = _int(region.extent("cols")), steps_of_image(region, plan)
         if plan.image is None:
-            return cls(tile, 1, _even(steps, STEPS))
+            return cls(tile, 1, even(steps, STEPS))
         wanted = LONG_STEPS // steps if plan.summed else ROWS // n
         pixels = 1
         for a, axis in plan.axes():
@@ -154,8 +154,8 @@ class Blocks:
         count = image_count(region, plan.image)
         taken = min(taken, count) if isinstance(count, int) and count > 0 else taken
         if not plan.summed:
-            return cls(tile, taken, _even(steps, STEPS))
-        return cls(tile, taken, taken * steps if taken > 1 else _even(steps, LONG_STEPS))
+            return cls(tile, taken, even(steps, STEPS))
+        return cls(tile, taken, taken * steps if taken > 1 else even(steps, LONG_STEPS))
 
 
 def image_count(region: ContractionRegion, image: Expr | None) -> Dim:
@@ -179,7 +179,7 @@ def steps_of_image(region: ContractionRegion, plan: Plan) -> int:
     return count
 
 
-def _even(extent: int, limit: int) -> int:
+def even(extent: int, limit: int) -> int:
     """Return the length of evenly long chunks of at most `limit`."""
     chunks = -(-extent // limit)
     return -(-extent // max(chunks, 1))

@@ -25,7 +25,7 @@ from graphc.codegen import joined, tile_ahead
 from graphc.codegen.contraction_loops import live, mentions
 from graphc.codegen.emitter import Emitter, Scratch
 from graphc.codegen.gather_operands import Operands
-from graphc.codegen.gather_plan import BLOCK, Blocks, Plan
+from graphc.codegen.gather_plan import BLOCK, Blocks, Plan, even
 from graphc.codegen.loops import Stage, preparation
 from graphc.dims import Dim
 from graphc.lower.contraction import ContractionRegion
@@ -41,12 +41,6 @@ _COPIED = 8
 SMALL, ONWARD = 1 << 12, 128
 # Elements between two columns of sums beyond their rows, so that columns do not collide in a cache set.
 STAGGER = 16
-
-
-def _even_blocks(extent: int, limit: int) -> int:
-    """Return the length of evenly long blocks of at most `limit`."""
-    blocks = max(1, -(-extent // limit))
-    return max(1, -(-extent // blocks))
 
 
 class Gathered(Operands):
@@ -73,7 +67,7 @@ class Gathered(Operands):
         self.line_sizes = tuple(extents[v] for v in self.lines)
         # Blocks are cut between positions, or between lines of them if the epilogue walks lines.
         unit = 1 if self.flat_columns else -(-self.length // plan.phases.get(self.last, 1))
-        self.lines_of_block = _even_blocks(-(-self.most_rows // unit), max(1, BLOCK // unit))
+        self.lines_of_block = even(-(-self.most_rows // unit), max(1, BLOCK // unit))
         if unit == 1:
             self.lines_of_block += -self.lines_of_block % self.tile.rows
         block = min(self.lines_of_block * unit, self.most_rows)
@@ -308,8 +302,8 @@ class Gathered(Operands):
         if not self.plan.copies and self.k * tile.cols <= SMALL:
             last = self.phases * self.most_rows - 1
             return "onward", f"{self.rows}[min({table} + {r} + {ONWARD}, {last})]"
-        lines = max(1, tile.cols // tile.line)
-        return "ahead", f"{length} * {tile.cols} + {r} // {tile.rows} % {lines} * {tile.line}"
+        panel, number = f"{length} * {tile.cols}", f"{r} // {tile.rows}"
+        return "ahead", tile_ahead.next_line(panel, number, tile.cols, self.region.dtype.itemsize)
 
     def row_pointer(self, at: str, table: str, r: str, taken: str) -> None:
         """Name the offsets of a tile's rows; where it reaches beyond the last, that one repeats."""

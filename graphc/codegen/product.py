@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from graphc import dims
-from graphc.codegen import choice, joined, sweep
+from graphc.codegen import choice, joined, sweep, tile_ahead
 from graphc.codegen.choice import Blocks, Candidate, Choice
 from graphc.codegen.contraction_loops import Loops, live, mentions, static
 from graphc.codegen.emitter import Emitter, Scratch
@@ -29,7 +29,6 @@ from graphc.codegen.packing import Panels
 from graphc.codegen.parts import digit
 from graphc.codegen.problem import chunk_of, describe, holds_sum, operands, split_axis, turned
 from graphc.codegen.tile import Tile
-from graphc.codegen.tile_ahead import LINE
 from graphc.codegen.tile_dot import DotTile
 from graphc.dims import Dim, Shape
 from graphc.lower import expr
@@ -280,10 +279,8 @@ class Product(Panels):
 
     def _ahead(self, m: str) -> str:
         """Return how much further on the line lies that a tile asks for with each step of its panel."""
-        line = LINE // self.region.dtype.itemsize
-        lines = max(1, self.cols // line)
-        panel = f"{self.emitter.size(self.k)} * {self.cols}"
-        return f"{panel} + {m} // {self.rows} % {lines} * {line}"
+        panel, number = f"{self.emitter.size(self.k)} * {self.cols}", f"{m} // {self.rows}"
+        return tile_ahead.next_line(panel, number, self.cols, self.region.dtype.itemsize)
 
     def _width(self, end: str, start: str, extent: Dim, tile: int) -> str:
         """Name how much of a tile is left from `start` to `end`."""

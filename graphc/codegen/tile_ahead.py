@@ -38,6 +38,27 @@ def claim(dtype: str, count: int) -> str:
     return f"claim_{STORAGE[dtype].name}_{count}"
 
 
+def next_line(panel: str, number: str, cols: int, itemsize: int) -> str:
+    """Return how much further on the line lies that a tile asks for with each step of its panel.
+
+    A step may take several lines, of which each tile asks for one: those that share a panel take turns.
+
+    Parameters
+    ----------
+    panel : str
+        Elements from the tile's panel to the next one, as text.
+    number : str
+        The tile's number among those that share its panel.
+    cols, itemsize : int
+        Elements of a step, and bytes of an element.
+
+    >>> next_line("k * 32", "r // 8", 32, 4)
+    'k * 32 + r // 8 % 2 * 16'
+    """
+    line = LINE // itemsize
+    return f"{panel} + {number} % {max(1, cols // line)} * {line}"
+
+
 @functools.cache
 def function(name: str) -> Function | None:
     """Return the prefetching of this name as a function of LLVM IR, or None if it names none.

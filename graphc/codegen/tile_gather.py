@@ -19,7 +19,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from graphc.codegen.tile_ahead import LINE
 from graphc.codegen.tile_vectors import Carried, Vectors
 from graphc.frontend.types import I64, Pointer, Scalar
 from graphc.frontend.writer import Function
@@ -49,11 +48,6 @@ class GatherTile:
     def name(self) -> str:
         """The tile's name in kernel code."""
         return f"gather_{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}"
-
-    @property
-    def line(self) -> int:
-        """Elements of a line of memory."""
-        return LINE // _BYTES[self.dtype]
 
     def turn(self, form: str) -> str:
         """Return the name of the packing of panels: ``full`` blocks or those at an ``edge``."""

@@ -22,7 +22,7 @@ from graphc.native_export.interface import library_module, program_module, publi
 from graphc.native_export.preparing import data_of
 from graphc.native_export.tables import tables
 from graphc.native_export.template import numbering, template
-from graphc.runtime import features, linker, target
+from graphc.runtime import features, flattening, linker, target
 from graphc.runtime.cpu import Feature, needed
 from graphc.runtime.executable import Meaning
 from graphc.runtime.program import Program
@@ -114,7 +114,7 @@ def _prefix(program: str, name: str | None) -> str:
 
 
 def _check_host(level: str | None) -> None:
-    if not linking.is_supported():
+    if not flattening.is_supported():
         raise UnsupportedError(
             "export_native: no library can be made on this system",
             expected="Linux on x86-64",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from graphc.errors import MissingDependencyError, UnsupportedError
+from graphc.runtime import flattening
 
-__all__ = ["is_possible", "is_supported", "link"]
+__all__ = ["is_possible", "link"]
 
 # Compilers know where the C library lies; they run the linker.
 _DRIVERS = ("cc", "gcc", "clang")
@@ -22,26 +21,15 @@ _FOLDERS = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/us
 _LIBRARIES = ("libc.so.6", "libm.so.6")
 
 
-def is_supported() -> bool:
-    """Tell whether libraries are made for systems like this one: for ELF and CPUID.
-
-    Examples
-    --------
-    >>> is_supported() in (True, False)
-    True
-    """
-    return sys.platform == "linux" and platform.machine() == "x86_64"
-
-
 def is_possible() -> bool:
     """Tell whether libraries can be made here: it takes a linker.
 
     Examples
     --------
-    >>> is_possible() <= is_supported()
+    >>> is_possible() <= flattening.is_supported()
     True
     """
-    return is_supported() and _first((*_DRIVERS, *_LINKERS)) is not None
+    return flattening.is_supported() and _first((*_DRIVERS, *_LINKERS)) is not None
 
 
 def link(objects: Sequence[Path], library: Path, public: Sequence[str]) -> None:

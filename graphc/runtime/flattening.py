@@ -53,7 +53,7 @@ class _Symbol(NamedTuple):
 
 
 def is_supported() -> bool:
-    """Tell whether machine code of this system can be flattened: on Linux on x86-64.
+    """Tell whether graphc writes machine code into files here: ELF for x86-64, on Linux.
 
     Examples
     --------
