@@ -56,6 +56,15 @@ class Loops:
         live = [(v, d) for v, d in zip(variables, extents, strict=True) if v.kind == "index"]
         parts.unravel(self.emitter, name, [v for v, _ in live], [d for _, d in live])
 
+    def open_batch(self, start: str, count: str) -> str:
+        """Open a loop over `count` indices of the batch from `start` on; return the number among them."""
+        emitter, region = self.emitter, self.region
+        unit, number = emitter.fresh("j"), emitter.fresh("u")
+        emitter.open(f"for {unit} in range({count}):", live(region.batch))
+        emitter.line(f"{number} = {start} + {unit}")
+        self.unravel(number, region.batch, region.shape.batch)
+        return unit
+
     def result_axes(self) -> dict[Expr, Expr]:
         """Return each axis variable of the result in terms of the groups' variables."""
         region, spec = self.region, self.region.shape

@@ -73,7 +73,7 @@ class Slides(Loops):
         emitter.open(f"for {start} in range({first}, {last}, {together}):")
         emitter.line(f"{count} = min({together}, {last} - {start})")
         if self.plan.copies:
-            self.copy_planes(self.open_units(start, count))
+            self.copy_planes(self.open_batch(start, count))
             emitter.close()
         self.sums_of_units(start, count)
         self.close(2)
@@ -91,24 +91,15 @@ class Slides(Loops):
         most = max(1, groups // (2 * SHARED)) if isinstance(groups, int) else TOGETHER
         return max(1, min(TOGETHER, most, SUMS // (self.layout.size + self.m * self.plane)))
 
-    def open_units(self, start: str, count: str) -> str:
-        """Open a loop over the images and groups that are computed together; return the number among them."""
-        emitter, region = self.emitter, self.region
-        unit, number = emitter.fresh("j"), emitter.fresh("u")
-        emitter.open(f"for {unit} in range({count}):", live(region.batch))
-        emitter.line(f"{number} = {start} + {unit}")
-        self.unravel(number, region.batch, region.shape.batch)
-        return unit
-
     def sums_of_units(self, start: str, count: str) -> None:
         """Compute all results of some images and groups."""
-        unit = self.open_units(start, count)
+        unit = self.open_batch(start, count)
         origin = f"{unit} * {self.layout.size}" if self.plan.copies else self.in_place()
         weights = self.weights()
         if self.together > 1:
             self.tiles(origin, "0", weights, unit)
             self.close(1)
-            unit = self.open_units(start, count)
+            unit = self.open_batch(start, count)
             self.results("0", "0", "0", unit)
             self.close(1)
             return

@@ -104,11 +104,11 @@ class Taps(Loops):
             emitter.open(f"for {image} in range({emitter.size(total)}):", [self.plan.image])
             emitter.name(self.plan.image, image)
         if self.plan.copies:
-            self.copy_plane(self.open_channels(start, count), image)
+            self.copy_plane(self.open_batch(start, count), image)
             self.close(1)
-        self.add_plane(self.open_channels(start, count), image)
+        self.add_plane(self.open_batch(start, count), image)
         self.close(1 + (self.plan.image is not None))
-        self.results(self.open_channels(start, count))
+        self.results(self.open_batch(start, count))
         self.close(2)
         return [Stage(dims.floordiv(groups + (together - 1), together), work)]
 
@@ -131,15 +131,6 @@ class Taps(Loops):
         self.emitter.open(f"for {i} in range({count}):")
         self.emitter.line(f"{name}[{i}] = {self.short}(0.0)")
         self.emitter.close()
-
-    def open_channels(self, start: str, count: str) -> str:
-        """Open a loop over the channels of a group; return the name of a channel's number in it."""
-        emitter, region = self.emitter, self.region
-        channel, number = emitter.fresh("j"), emitter.fresh("u")
-        emitter.open(f"for {channel} in range({count}):", live(region.batch))
-        emitter.line(f"{number} = {start} + {channel}")
-        self.unravel(number, region.batch, region.shape.batch)
-        return channel
 
     # -- the images
     def add_plane(self, channel: str, image: str) -> None:

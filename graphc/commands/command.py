@@ -13,7 +13,17 @@ from typing import Any
 
 from graphc.errors import ArgumentError
 
-__all__ = ["Command", "add_json", "file_named", "positive", "print_json", "require_folder", "seconds_text"]
+__all__ = [
+    "Command",
+    "add_json",
+    "add_out",
+    "file_named",
+    "positive",
+    "print_json",
+    "require_folder",
+    "seconds_text",
+    "written_text",
+]
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 
@@ -114,6 +124,29 @@ def print_json(report: Any) -> None:
     }
     """
     print(json.dumps(report, indent=2))
+
+
+def add_out(parser: argparse.ArgumentParser, suffix: str, what: str) -> None:
+    """Declare ``--out``, the file that a command writes."""
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=file_named(suffix),
+        metavar=f"FILE{suffix}",
+        required=True,
+        help=f"{what} to write",
+    )
+
+
+def written_text(file: Path, size: int, seconds: float) -> str:
+    """Return the line that tells of a file that a command wrote.
+
+    Examples
+    --------
+    >>> written_text(Path("model.gxc"), 1_500_000, 0.25)
+    'wrote model.gxc, 1.5 MB, in 250 ms'
+    """
+    return f"wrote {file}, {size / 1_000_000:.1f} MB, in {seconds_text(seconds)}"
 
 
 def seconds_text(seconds: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphc.commands import target, terminal
-from graphc.commands.command import Command, add_json, file_named, print_json, require_folder, seconds_text
+from graphc.commands.command import Command, add_json, add_out, print_json, require_folder, written_text
 from graphc.commands.user_code import RunningUserCode
 
 if TYPE_CHECKING:
@@ -17,19 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND"]
 
 _SUFFIX = ".gxc"
-_MEGABYTE = 1_000_000
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=target.parse_model, metavar="TARGET", help=target.MODEL_FORMS)
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=file_named(_SUFFIX),
-        metavar=f"FILE{_SUFFIX}",
-        required=True,
-        help="artifact to write",
-    )
+    add_out(parser, _SUFFIX, "artifact")
     target.declare_optimize(parser)
     parser.add_argument("--name", help="what to call a program made of pieces; default the function's name")
     parser.add_argument(
@@ -63,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(str(program).partition("\n")[0])
     for library in libraries:
         print(f"wrote {library}")
-    print(f"wrote {out}, {size / _MEGABYTE:.1f} MB, in {seconds_text(seconds)}")
+    print(written_text(out, size, seconds))
     return 0
 
 

@@ -14,31 +14,24 @@ from graphc.commands import target, terminal
 from graphc.commands.command import (
     Command,
     add_json,
+    add_out,
     file_named,
     positive,
     print_json,
     require_folder,
-    seconds_text,
+    written_text,
 )
 from graphc.commands.user_code import RunningUserCode
 
 __all__ = ["COMMAND"]
 
 _SUFFIX = ".onnx"
-_MEGABYTE = 1_000_000
 
 
 # ------------------------------------------------------------------------- export
 def _declare_export(parser: argparse.ArgumentParser) -> None:
     target.declare(parser)
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=file_named(_SUFFIX),
-        metavar=f"FILE{_SUFFIX}",
-        required=True,
-        help="model to write",
-    )
+    add_out(parser, _SUFFIX, "model")
     parser.add_argument(
         "--opset", type=positive, default=21, metavar="N", help="operator set to write for; default 21"
     )
@@ -70,7 +63,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"file": str(out), "bytes": size, "seconds": seconds})
         return 0
-    print(f"wrote {out}, {size / _MEGABYTE:.1f} MB, in {seconds_text(seconds)}")
+    print(written_text(out, size, seconds))
     return 0
 
 
